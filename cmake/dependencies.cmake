@@ -1,0 +1,81 @@
+# Third-party packages, each as an imported target. INSTALL.md lists the versions; docs/dependencies.md says why each.
+find_package(Threads REQUIRED)
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+set(HDF5_PREFER_PARALLEL OFF)
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
+find_path(CEREAL_INCLUDE cereal/cereal.hpp REQUIRED)
+
+add_library(deepsearch_hdf5 INTERFACE)
+target_include_directories(deepsearch_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+
+add_library(deepsearch_tomlplusplus INTERFACE)
+target_include_directories(deepsearch_tomlplusplus SYSTEM INTERFACE ${TOMLPLUSPLUS_INCLUDE})
+add_library(deepsearch_cereal INTERFACE)
+target_include_directories(deepsearch_cereal SYSTEM INTERFACE ${CEREAL_INCLUDE})
+
+# --- CUDA and NCCL: found by themselves -----------------------------------------------------------------------------
+set(DEEPSEARCH_HAS_CUDA OFF)
+if(NOT DEEPSEARCH_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit 12.0 QUIET)
+  find_path(NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
+  find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME PATH_SUFFIXES lib lib64)
+  if(CUDAToolkit_FOUND AND NCCL_INCLUDE AND NCCL_LIBRARY)
+    set(DEEPSEARCH_HAS_CUDA ON)
+  elseif(DEEPSEARCH_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "DEEPSEARCH_CUDA=ON, but CUDA toolkit: '${CUDAToolkit_FOUND}', nccl.h: '${NCCL_INCLUDE}', "
+                        "libnccl: '${NCCL_LIBRARY}'. Set CUDAToolkit_ROOT and NCCL_HOME, or use -DDEEPSEARCH_CUDA=OFF.")
+  endif()
+endif()
+add_library(deepsearch_nccl INTERFACE)
+if(DEEPSEARCH_HAS_CUDA)
+  target_include_directories(deepsearch_nccl SYSTEM INTERFACE ${NCCL_INCLUDE} ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(deepsearch_nccl INTERFACE ${NCCL_LIBRARY} CUDA::cudart)
+  target_compile_definitions(deepsearch_nccl INTERFACE DEEPSEARCH_HAS_CUDA=1)
+endif()
+
+# --- LibTorch: the headers and libraries of an unpacked wheel or of the official archive ----------------------------
+# Torch's own CMake package insists on the whole CUDA toolkit when its binaries were built with CUDA. Linking the
+# libraries we use through one imported target works on machines with and without it.
+set(DEEPSEARCH_CACHE "$ENV{DEEPSEARCH_CACHE}")
+if(NOT DEEPSEARCH_CACHE)
+  if(DEFINED ENV{XDG_CACHE_HOME})
+    set(DEEPSEARCH_CACHE "$ENV{XDG_CACHE_HOME}/deepsearch")
+  else()
+    set(DEEPSEARCH_CACHE "$ENV{HOME}/.cache/deepsearch")
+  endif()
+endif()
+find_path(TORCH_ROOT lib/libtorch_cpu.so
+  HINTS ENV LIBTORCH ${DEEPSEARCH_CACHE}/libtorch-2.11.0/torch
+  DOC "Folder with lib/ and include/ of LibTorch 2.11" NO_DEFAULT_PATH)
+if(NOT TORCH_ROOT)
+  message(FATAL_ERROR "LibTorch was not found. Run jobs/setup.sh, or set LIBTORCH to the folder that holds its lib/ and include/.")
+endif()
+get_filename_component(TORCH_HOME ${TORCH_ROOT}/.. ABSOLUTE)
+add_library(deepsearch_torch INTERFACE)
+target_include_directories(deepsearch_torch SYSTEM INTERFACE
+  ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
+set(TORCH_LINK_LIBRARIES ${TORCH_ROOT}/lib/libtorch_cpu.so ${TORCH_ROOT}/lib/libc10.so)
+if(DEEPSEARCH_HAS_CUDA AND EXISTS ${TORCH_ROOT}/lib/libtorch_cuda.so)
+  # Nothing refers to libtorch_cuda by symbol; it registers itself when loaded.
+  list(APPEND TORCH_LINK_LIBRARIES "-Wl,--no-as-needed,${TORCH_ROOT}/lib/libtorch_cuda.so,--as-needed"
+    ${TORCH_ROOT}/lib/libc10_cuda.so)
+  target_include_directories(deepsearch_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+endif()
+target_link_libraries(deepsearch_torch INTERFACE ${TORCH_LINK_LIBRARIES})
+# libtorch finds its neighbours by a relative run path; the linker needs telling.
+file(GLOB TORCH_WHEEL_LIBS LIST_DIRECTORIES true ${TORCH_HOME}/nvidia/*/lib)
+set(TORCH_RPATH ${TORCH_ROOT}/lib ${TORCH_WHEEL_LIBS} ${CUDAToolkit_LIBRARY_DIR})
+list(REMOVE_DUPLICATES TORCH_RPATH)
+set(CMAKE_BUILD_RPATH ${TORCH_RPATH})
+set(CMAKE_INSTALL_RPATH ${TORCH_RPATH})
+foreach(DIR IN LISTS TORCH_RPATH)
+  target_link_options(deepsearch_torch INTERFACE "-Wl,-rpath-link,${DIR}")
+endforeach()
+
+message(STATUS "DeepSearch ${PROJECT_VERSION}: CUDA and NCCL ${DEEPSEARCH_HAS_CUDA}, LibTorch ${TORCH_ROOT}, MPI ${MPI_CXX_VERSION}, HDF5 ${HDF5_VERSION}")

@@ -1,0 +1,13 @@
+# Warnings are errors in our own code; third-party headers come in as SYSTEM.
+add_library(deepsearch_warnings INTERFACE)
+target_compile_options(deepsearch_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wnull-dereference -Wformat=2 -Wimplicit-fallthrough -Werror>)
+
+if(DEEPSEARCH_SANITIZE)
+  target_compile_options(deepsearch_warnings INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${DEEPSEARCH_SANITIZE} -fno-omit-frame-pointer
+    # GCC's flow warnings see the sanitizer's own checks and report nonsense.
+    -Wno-null-dereference -Wno-maybe-uninitialized>)
+  target_link_options(deepsearch_warnings INTERFACE -fsanitize=${DEEPSEARCH_SANITIZE})
+endif()

@@ -1,0 +1,54 @@
+// Mailbox: typed messages between ranks. send() never waits for the receiver (buffers are kept until MPI is done with
+// them); receive() takes what has arrived, in order per sender. A message is a header (magic, version, kind, length,
+// checksum) and a cereal payload, in pieces of bounded size; anything malformed is an error that names the sender.
+// One thread. In a world of one rank, messages to oneself go through memory.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "comm/messages.h"
+
+namespace deepsearch {
+
+class World;
+
+using AnyMessage = std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage>;
+
+struct Envelope {
+  int from = -1;  // world rank
+  AnyMessage message;
+};
+
+class Mailbox {
+ public:
+  explicit Mailbox(World& world);
+  ~Mailbox();
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
+
+  void send(int to, const AnyMessage& message);
+  // The same bytes to many ranks, serialised once.
+  void send_all(const std::vector<int>& to, const AnyMessage& message);
+  std::optional<Envelope> receive();                       // at once
+  std::optional<Envelope> wait(double timeout_seconds);    // sleeps between looks, so an idle rank leaves its core alone
+  void flush(double timeout_seconds);                      // until all sends have left
+  int64_t bytes_sent() const;
+  int64_t bytes_received() const;
+  double seconds_serialising() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The wire format by itself, for tests and fuzzing.
+std::vector<char> pack_message(const AnyMessage& message);
+AnyMessage unpack_message(const char* bytes, size_t size);  // failure() on anything malformed, never more
+
+}  // namespace deepsearch

@@ -1,0 +1,103 @@
+// The messages between ranks: plain structs, serialised by cereal, each behind a small checked header (comm/mailbox.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/problem.h"
+#include "data/tree_record.h"
+
+namespace deepsearch {
+
+enum class MessageKind : int32_t { kAssign = 1, kTree = 2, kWeights = 3, kHeartbeat = 4, kControl = 5, kReport = 6 };
+
+// coordinator → search: what to grow, for which step, under which policy.
+struct AssignMessage {
+  static constexpr MessageKind kKind = MessageKind::kAssign;
+  enum class Work : uint8_t { kTree = 0, kGroup = 1, kEvaluate = 2 };
+  struct Item {
+    TreeKey key;
+    Problem problem;
+    Work work = Work::kTree;
+    int64_t samples = 0;     // kGroup, kEvaluate: rollouts
+    double temperature = 1.0;
+    double top_p = 1.0;
+    template <class Archive>
+    void serialize(Archive& archive) {
+      archive(key, problem, work, samples, temperature, top_p);
+    }
+  };
+  int64_t policy_version = 0;
+  std::vector<Item> items;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(policy_version, items);
+  }
+};
+
+// search → learner: a finished tree, once.
+struct TreeMessage {
+  static constexpr MessageKind kKind = MessageKind::kTree;
+  AssignMessage::Work work = AssignMessage::Work::kTree;
+  TreeRecord tree;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(work, tree);
+  }
+};
+
+// learner → search: announces a policy version; the values follow through Collectives (or inside, when small).
+struct WeightsMessage {
+  static constexpr MessageKind kKind = MessageKind::kWeights;
+  int64_t policy_version = 0;
+  std::vector<float> values;  // flatten() order
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(policy_version, values);
+  }
+};
+
+// every rank → coordinator.
+struct HeartbeatMessage {
+  static constexpr MessageKind kKind = MessageKind::kHeartbeat;
+  std::string host;
+  std::string phase;         // "searching", "waiting for work", "learning", …
+  double phase_seconds = 0;  // since when
+  int64_t trees_done = 0;
+  int64_t tokens_generated = 0;
+  double busy_seconds = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(host, phase, phase_seconds, trees_done, tokens_generated, busy_seconds);
+  }
+};
+
+// coordinator → all.
+struct ControlMessage {
+  static constexpr MessageKind kKind = MessageKind::kControl;
+  enum class Command : uint8_t { kDrain = 0, kStop = 1 };
+  Command command = Command::kStop;
+  std::string why;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(command, why);
+  }
+};
+
+// search → coordinator at the end: where its time went.
+struct ReportMessage {
+  static constexpr MessageKind kKind = MessageKind::kReport;
+  int64_t trees = 0;
+  int64_t tokens_generated = 0;
+  int64_t tokens_prefilled = 0;
+  std::vector<std::string> phases;
+  std::vector<double> phase_seconds;
+  std::string error;  // not empty: the rank failed
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(trees, tokens_generated, tokens_prefilled, phases, phase_seconds, error);
+  }
+};
+
+}  // namespace deepsearch

@@ -1,0 +1,68 @@
+// World: MPI set up once, ranks split by role. The only place that calls MPI_Init; MPI errors are exceptions that name
+// role, rank, host, operation and peer. Thread level: funneled (the main thread speaks).
+//
+// Roles: the last `learners` ranks are learners, the rest search; learner 0 hosts the coordinator. A world of one rank
+// plays both roles in turn.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config_visitor.h"
+
+namespace deepsearch {
+
+enum class Role { kSearch, kLearner, kBoth };
+
+struct RanksParams {
+  int64_t learners = 1;
+  std::string transport = "auto";  // auto, mpi, nccl: how learner ranks sum gradients
+  double heartbeat_seconds = 2.0;
+  double stuck_seconds = 60.0;     // a rank that has been silent for longer is named and the job ends
+
+  void describe(ConfigVisitor& v);
+};
+
+class World {
+ public:
+  World(int* argc, char*** argv);   // MPI_Init_thread; refuses to be made twice
+  ~World();                         // MPI_Finalize, or MPI_Abort after a failure was announced
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const;
+  int size() const;
+  const std::string& host() const;
+
+  // Splits into roles. Impossible layouts (learners < 1, learners ≥ ranks when ranks > 1) are bad_input on all ranks.
+  void assign_roles(const RanksParams& params);
+  Role role() const;
+  bool searches() const;            // kSearch or kBoth
+  bool learns() const;
+  bool is_coordinator() const;
+  int n_search() const;
+  int n_learners() const;
+  int search_index() const;         // place among search ranks, −1 if none
+  int learner_index() const;
+  int coordinator_rank() const;     // world ranks
+  std::vector<int> search_ranks() const;
+  std::vector<int> learner_ranks() const;
+  std::string who() const;          // "search 3", "learner 0", "rank 2" before roles are assigned
+
+  void barrier(const char* phase);
+  // From root to all; the string is replaced elsewhere.
+  void broadcast_text(std::string& text, int root);
+  std::vector<std::string> gather_text(const std::string& text, int root);  // empty except at root
+  // All ranks get the first (lowest rank) non-empty text, or "" when all are empty: how start-up errors agree.
+  std::string first_error(const std::string& text);
+
+  // Prints "rank R (role, host): phase: why" once and takes the whole job down within seconds (MPI_Abort).
+  [[noreturn]] void abort(const std::string& phase, const std::string& why, int exit_code);
+
+ private:
+  struct Impl;
+  Impl* impl_;
+};
+
+}  // namespace deepsearch

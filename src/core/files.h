@@ -1,0 +1,21 @@
+// Files that are either whole or absent, and reads that never trust a size. Errors name the path and errno's text;
+// a full disk is bad input in the sense of exit code 2: the user must act, and a retry without that is useless.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace deepsearch {
+
+// Writes to a temporary name in the same folder, fsyncs file and folder, renames over `path`.
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+// Whole file; more than `max_bytes` is an error before anything is allocated.
+std::string read_file(const std::filesystem::path& path, uint64_t max_bytes);
+
+void create_folders(const std::filesystem::path& path);
+void sync_folder(const std::filesystem::path& path);
+
+}  // namespace deepsearch

@@ -1,0 +1,41 @@
+// Progress of long work: a bar that is redrawn on a terminal, a plain line per interval in a batch log. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/timer.h"
+
+namespace deepsearch {
+
+class Progress {
+ public:
+  // `label` names the work, `total` its units. `interval_seconds` is for plain lines. With enabled = false nothing
+  // is ever printed (ranks other than the one that speaks).
+  Progress(std::string label, int64_t total, bool enabled, double interval_seconds = 5.0);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `done` of total; `detail` is free text ("Pass@1 0.31, 12.1 trees/s"). Rate-limited; the time left is worked out here.
+  void update(int64_t done, const std::string& detail);
+  // Draws the last state for good and ends the line. Idempotent.
+  void finish();
+
+ private:
+  void draw(bool final);
+  std::string label_;
+  int64_t total_;
+  bool enabled_;
+  bool terminal_;
+  double interval_seconds_;
+  int64_t done_ = 0;
+  std::string detail_;
+  Stopwatch watch_;
+  double drawn_at_ = -1e9;
+  bool finished_ = false;
+};
+
+std::string format_duration(double seconds);  // "1 h 02 min", "3 min 05 s", "4.2 s"
+
+}  // namespace deepsearch
