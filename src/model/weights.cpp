@@ -1,0 +1,121 @@
+#include "model/weights.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/rng.h"
+
+namespace deepsearch {
+
+namespace {
+
+int64_t element_count(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+}  // namespace
+
+const HostTensor& ModelWeights::at(const std::string& name) const {
+  for (const HostTensor& tensor : tensors) {
+    if (tensor.name == name) return tensor;
+  }
+  failure("model weights hold no tensor \"{}\"", name);
+}
+
+std::vector<TensorShape> expected_tensors(const ModelConfig& config) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t q_size = config.n_heads * config.head_dim;
+  const int64_t kv_size = config.n_kv_heads * config.head_dim;
+  std::vector<TensorShape> tensors;
+  tensors.reserve(static_cast<size_t>(3 + 9 * config.n_layers));
+  tensors.push_back({"model.embed_tokens.weight", {config.vocab_size, hidden}});
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    tensors.push_back({prefix + "input_layernorm.weight", {hidden}});
+    tensors.push_back({prefix + "self_attn.q_proj.weight", {q_size, hidden}});
+    tensors.push_back({prefix + "self_attn.k_proj.weight", {kv_size, hidden}});
+    tensors.push_back({prefix + "self_attn.v_proj.weight", {kv_size, hidden}});
+    tensors.push_back({prefix + "self_attn.o_proj.weight", {hidden, q_size}});
+    tensors.push_back({prefix + "post_attention_layernorm.weight", {hidden}});
+    tensors.push_back({prefix + "mlp.gate_proj.weight", {config.intermediate_size, hidden}});
+    tensors.push_back({prefix + "mlp.up_proj.weight", {config.intermediate_size, hidden}});
+    tensors.push_back({prefix + "mlp.down_proj.weight", {hidden, config.intermediate_size}});
+  }
+  tensors.push_back({"model.norm.weight", {hidden}});
+  if (!config.tie_embeddings) tensors.push_back({"lm_head.weight", {config.vocab_size, hidden}});
+  return tensors;
+}
+
+ModelWeights fresh_weights(const ModelConfig& config, uint64_t seed) {
+  check_model_config(config);
+  // GPT-2's scheme: each layer adds two outputs to the residual stream, whose variance stays that of one matrix.
+  const double deviation = 0.02;
+  const double output_deviation = deviation / std::sqrt(2.0 * static_cast<double>(config.n_layers));
+  ModelWeights weights{.config = config, .tensors = {}};
+  for (TensorShape& expected : expected_tensors(config)) {
+    const auto count = static_cast<size_t>(element_count(expected.shape));
+    HostTensor tensor{.name = std::move(expected.name), .shape = std::move(expected.shape), .values = {}};
+    if (tensor.shape.size() == 1) {
+      tensor.values.assign(count, 1.0F);
+    } else {
+      const bool output = ends_with(tensor.name, "o_proj.weight") || ends_with(tensor.name, "down_proj.weight");
+      // A stream per tensor: adding a layer does not change the start of the others.
+      RandomStream random(seed, RngPurpose::kInit, hash_text(tensor.name));
+      tensor.values.resize(count);
+      for (float& value : tensor.values) {
+        value = static_cast<float>((output ? output_deviation : deviation) * random.normal());
+      }
+    }
+    weights.tensors.push_back(std::move(tensor));
+  }
+  return weights;
+}
+
+int64_t parameter_count(const ModelConfig& config) {
+  int64_t count = 0;
+  for (const TensorShape& tensor : expected_tensors(config)) count += element_count(tensor.shape);
+  return count;
+}
+
+std::vector<float> flatten(const ModelWeights& weights) {
+  std::vector<float> values;
+  values.reserve(static_cast<size_t>(parameter_count(weights.config)));
+  const std::vector<TensorShape> expected = expected_tensors(weights.config);
+  if (weights.tensors.size() != expected.size()) {
+    failure("flatten: {} tensors, the model's shape has {}", weights.tensors.size(), expected.size());
+  }
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const HostTensor& tensor = weights.tensors[i];
+    if (tensor.name != expected[i].name ||
+        tensor.values.size() != static_cast<size_t>(element_count(expected[i].shape))) {
+      failure("flatten: tensor {} is \"{}\" with {} values, expected \"{}\" with {}", i, tensor.name,
+              tensor.values.size(), expected[i].name, element_count(expected[i].shape));
+    }
+    values.insert(values.end(), tensor.values.begin(), tensor.values.end());
+  }
+  return values;
+}
+
+void unflatten(const std::vector<float>& values, ModelWeights& weights) {
+  const int64_t count = parameter_count(weights.config);
+  if (values.size() != static_cast<size_t>(count)) {
+    failure("unflatten: {} values for a model of {} parameters", values.size(), count);
+  }
+  // The tensors are made anew, so a ModelWeights that holds only its config may be filled.
+  std::vector<HostTensor> tensors;
+  auto next = values.begin();
+  for (TensorShape& expected : expected_tensors(weights.config)) {
+    const auto end = next + element_count(expected.shape);
+    tensors.push_back({std::move(expected.name), std::move(expected.shape), std::vector<float>(next, end)});
+    next = end;
+  }
+  weights.tensors = std::move(tensors);
+}
+
+}  // namespace deepsearch
