@@ -1,0 +1,35 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the other scripts here: where things are, and how MPI is started on one machine.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export DEEPSEARCH_CACHE=${DEEPSEARCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/deepsearch}
+VENV=$DEEPSEARCH_CACHE/venv
+TORCH_VERSION=2.11.0
+LIBTORCH_HOME=$DEEPSEARCH_CACHE/libtorch-$TORCH_VERSION
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+cores() { nproc 2>/dev/null || echo 1; }
+
+# run_ranks N COMMAND…: N ranks on this machine. Ranks may outnumber cores, so they yield while they wait, use one
+# thread each unless told otherwise, and get time to close their files after Ctrl-C.
+run_ranks() {
+    local n=$1
+    shift
+    if [ "$(id -u)" = 0 ]; then
+        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    fi
+    mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca odls_base_sigkill_timeout 30 \
+        --mca btl_base_warn_component_unused 0 -n "$n" "$@"
+}
+
+# build PRESET [CMAKE OPTIONS…]: configure when needed, then build everything the preset holds.
+build() {
+    local preset=$1
+    shift
+    (cd "$REPO" && cmake --preset "$preset" "$@" >/dev/null && cmake --build --preset "$preset" -j "$(cores)")
+}

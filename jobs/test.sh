@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs every test: C++ unit, golden and fuzz cases, MPI runs, oracles, the analysis package.
+#
+#   jobs/test.sh [CTEST OPTIONS…]      e.g. jobs/test.sh -L unit
+#
+# DEEPSEARCH_CUDA=AUTO|ON|OFF chooses the build (default: ON where the CUDA toolkit is, else OFF).
+# DEEPSEARCH_SHARED names the folder of benchmark sets and golden traces (default: ../shared); tests that need it say
+# so and are skipped when it is absent.
+set -euo pipefail
+# shellcheck source=jobs/common.sh
+source "$(dirname "$0")/common.sh"
+
+"$REPO/jobs/setup.sh" --with-oracles
+if [ -z "${DEEPSEARCH_CUDA:-}" ]; then
+    if command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then DEEPSEARCH_CUDA=ON; else DEEPSEARCH_CUDA=OFF; fi
+fi
+say "building (CUDA $DEEPSEARCH_CUDA)"
+build release -DDEEPSEARCH_CUDA="$DEEPSEARCH_CUDA" -DDEEPSEARCH_TESTS=ON
+say "testing"
+export DEEPSEARCH_SHARED=${DEEPSEARCH_SHARED:-$REPO/../shared}
+if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+cd "$REPO" && ctest --preset release -j "$(cores)" "$@"
