@@ -30,15 +30,17 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(vocab_size, hidden_size, n_layers, n_heads, n_kv_heads, head_dim, intermediate_size, max_positions, rope_theta,
-            rms_norm_eps, tie_embeddings, bos_token, pad_token, eos_tokens);
+    archive(vocab_size, hidden_size, n_layers, n_heads, n_kv_heads, head_dim, intermediate_size, max_positions,
+            rope_theta, rms_norm_eps, tie_embeddings, bos_token, pad_token, eos_tokens);
   }
 };
 
-// Throws bad_input, naming the field, when the shape cannot be a model (heads not divisible by kv heads, odd head_dim, …).
+// Throws bad_input, naming the field, when the shape cannot be a model (heads not divisible by kv heads, odd head_dim,
+// …).
 void check_model_config(const ModelConfig& config);
 
-// config.json, both ways; `architectures: ["LlamaForCausalLM"]`. from_json names an unsupported architecture or feature.
+// config.json, both ways; `architectures: ["LlamaForCausalLM"]`. from_json names an unsupported architecture or
+// feature.
 std::string model_config_to_json(const ModelConfig& config);
 ModelConfig model_config_from_json(const std::string& text, const std::string& file_name);
 
