@@ -4,7 +4,8 @@
 //   struct SearchParams {
 //     int64_t width = 8;
 //     void describe(ConfigVisitor& v) {
-//       v.field({.key = "width", .unit = "children", .meaning = "children per expanded node", .min = 1, .max = 1024}, width);
+//       v.field({.key = "width", .unit = "children", .meaning = "children per expanded node", .min = 1, .max = 1024},
+//       width);
 //     }
 //   };
 #pragma once

@@ -3,11 +3,11 @@
 // would be right. Thread-safe in the usual sense (no shared state).
 #pragma once
 
-#include <fmt/format.h>
-
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace deepsearch {
 

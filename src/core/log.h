@@ -2,12 +2,12 @@
 // folder exists. Levels by [run].log_level. Any thread.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace deepsearch {
 

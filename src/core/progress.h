@@ -10,20 +10,22 @@ namespace deepsearch {
 
 class Progress {
  public:
-  // `label` names the work, `total` its units. `interval_seconds` is for plain lines. With enabled = false nothing
-  // is ever printed (ranks other than the one that speaks).
+  // `label` names the work, `total` its units (0: unknown; no percentage and no time left then). `interval_seconds` is
+  // for plain lines. With enabled = false nothing is ever printed (ranks other than the one that speaks).
   Progress(std::string label, int64_t total, bool enabled, double interval_seconds = 5.0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` of total; `detail` is free text ("Pass@1 0.31, 12.1 trees/s"). Rate-limited; the time left is worked out here.
-  void update(int64_t done, const std::string& detail);
+  // `done` of total; `detail` is free text ("Pass@1 0.31, 12.1 trees/s"). Rate-limited; the time left is worked out
+  // here.
+  void update(int64_t done, const std::string& detail = "");
   // Draws the last state for good and ends the line. Idempotent.
   void finish();
 
  private:
   void draw(bool final);
+  std::string status(double seconds, bool final) const;
   std::string label_;
   int64_t total_;
   bool enabled_;
@@ -37,5 +39,11 @@ class Progress {
 };
 
 std::string format_duration(double seconds);  // "1 h 02 min", "3 min 05 s", "4.2 s"
+std::string format_count(int64_t count);      // "1 234 567"
+std::string format_bytes(uint64_t bytes);     // "512 B", "1.5 KiB", "2.0 GiB"
+
+// Wipes a bar that stands on the terminal's current line, so that a log line does not run into it; the next update
+// draws it again. Any thread.
+void erase_progress_bar();
 
 }  // namespace deepsearch

@@ -27,12 +27,12 @@ uint64_t hash_text(std::string_view text);
 
 // What a number is for. Two purposes never share numbers.
 enum class RngPurpose : uint32_t {
-  kSampling = 1,       // tokens of a rollout or an expansion
-  kProblems = 2,       // embedded task generators
-  kDemonstrations = 3, // warm-start demonstrations
-  kInit = 4,           // initial weights
-  kShuffle = 5,        // order of problems and minibatches
-  kSelection = 6,      // random tie breaks and random picks inside a tree
+  kSampling = 1,        // tokens of a rollout or an expansion
+  kProblems = 2,        // embedded task generators
+  kDemonstrations = 3,  // warm-start demonstrations
+  kInit = 4,            // initial weights
+  kShuffle = 5,         // order of problems and minibatches
+  kSelection = 6,       // random tie breaks and random picks inside a tree
   kTests = 7,
 };
 
@@ -43,10 +43,10 @@ class RandomStream {
 
   uint32_t next_u32();
   uint64_t next_u64();
-  double uniform();                  // [0, 1), 53 bits
-  uint64_t below(uint64_t n);        // 0 … n−1, unbiased; n ≥ 1
+  double uniform();                            // [0, 1), 53 bits
+  uint64_t below(uint64_t n);                  // 0 … n−1, unbiased; n ≥ 1
   int64_t between(int64_t low, int64_t high);  // low … high, both included
-  double normal();                   // mean 0, deviation 1 (Box–Muller)
+  double normal();                             // mean 0, deviation 1 (Box–Muller)
 
   template <class T>
   void shuffle(std::vector<T>& values) {  // Fisher–Yates

@@ -1,12 +1,15 @@
-// SIGINT and SIGTERM set a flag that the loops look at; a second SIGINT within a second or more ends the process at
-// once. Nothing but the flag is touched inside the handler.
+// SIGINT and SIGTERM set a flag that the loops look at. A further signal a second or more after the first ends the
+// process at once with 128 + signal; an earlier one is ignored, because launchers often deliver the same signal twice.
+// Nothing but lock-free flags is touched inside the handler. Any thread.
 #pragma once
 
 namespace deepsearch {
 
+// Also lets SIGPIPE be an error code of write() rather than the end of the process.
 void install_stop_signals();
 bool stop_requested();
-int stop_signal();      // 0 when none came
-void request_stop(int signal_number);  // the same flag, set by a peer's message or a test
+int stop_signal();                     // the first one; 0 when none came
+void request_stop(int signal_number);  // the same flag, set by a peer's message or a test; never ends the process
+void clear_stop_request();             // forgets it: tests and tools that run several loops in one process
 
 }  // namespace deepsearch

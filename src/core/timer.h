@@ -5,11 +5,12 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace deepsearch {
 
-double now_seconds();    // monotonic
-double cpu_seconds();    // this process, all threads
+double now_seconds();  // monotonic
+double cpu_seconds();  // this process, all threads
 
 class Stopwatch {
  public:
