@@ -1,0 +1,31 @@
+// From finished trees to training rows. Pure: no LibTorch. The plain packing: one row a trajectory, so tokens that
+// trajectories share are there as often as trajectories pass through them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/tree_record.h"
+#include "search/credit.h"
+
+namespace deepsearch {
+
+struct Row {
+  std::vector<Token> tokens;      // prompt, then response
+  int64_t n_prompt = 0;
+  std::vector<float> advantages;  // beside the response's tokens
+  std::vector<float> behaviour;   // log-probs under the policy that sampled them, nats; beside the response's tokens
+  int64_t n_response() const { return static_cast<int64_t>(tokens.size()) - n_prompt; }
+};
+
+// The recorded trajectories of a tree (or all its terminals, by CreditParams::terminals) with their advantages.
+std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit);
+
+// A micro-batch: rows that are computed together, padded to the longest.
+using MicroBatch = std::vector<const Row*>;
+
+// Rows of one minibatch, longest first, in micro-batches of at most `tokens` padded tokens (a longer row goes alone).
+// Depends on the rows only, not on how many learner ranks share them.
+std::vector<MicroBatch> split_into_microbatches(const std::vector<Row>& rows, int64_t tokens);
+
+}  // namespace deepsearch

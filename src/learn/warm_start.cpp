@@ -1,0 +1,70 @@
+#include "learn/warm_start.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "core/error.h"
+#include "core/signals.h"
+#include "core/timer.h"
+#include "learn/rows.h"
+#include "learn/trainer.h"
+
+namespace deepsearch {
+
+namespace {
+
+Row row_of(const Example& example) {
+  Row row;
+  row.tokens = example.problem.prompt_tokens;
+  row.n_prompt = static_cast<int64_t>(row.tokens.size());
+  row.tokens.insert(row.tokens.end(), example.solution.begin(), example.solution.end());
+  row.advantages.assign(example.solution.size(), 0.0F);
+  row.behaviour.assign(example.solution.size(), 0.0F);
+  return row;
+}
+
+// The task of each stage: all sizes at once, or an equal run of them.
+std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t stages) {
+  if (stages > static_cast<int64_t>(params.sizes.size())) {
+    bad_input("[sft].stages is {}, but [task].sizes has only {} entries", stages, params.sizes.size());
+  }
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int64_t s = 0; s < stages; ++s) {
+    TaskParams part = params;
+    const auto n = static_cast<int64_t>(params.sizes.size());
+    part.sizes.assign(params.sizes.begin() + s * n / stages, params.sizes.begin() + (s + 1) * n / stages);
+    tasks.push_back(make_task(part));
+  }
+  return tasks;
+}
+
+}  // namespace
+
+ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
+                        int64_t tokens_per_microbatch, int64_t threads, Collectives& collectives,
+                        const std::function<void(const WarmStartProgress&)>& report) {
+  const auto tasks = stage_tasks(task, params.stages);
+  LearnParams learn;
+  learn.optimizer = params.optimizer;
+  learn.tokens_per_microbatch = tokens_per_microbatch;
+  learn.threads = threads;
+  Trainer trainer(start, learn, collectives, params.steps);
+  const Stopwatch watch;
+  WarmStartProgress progress;
+  for (int64_t s = 0; s < params.steps && !stop_requested(); ++s) {
+    if (params.seconds > 0 && collectives.all_reduce_max(watch.seconds()) > params.seconds) break;
+    const Task& current = *tasks[static_cast<size_t>(s * params.stages / params.steps)];
+    std::vector<Row> rows;
+    rows.reserve(static_cast<size_t>(params.batch));
+    for (int64_t i = 0; i < params.batch; ++i) {
+      rows.push_back(row_of(current.demonstration(static_cast<uint64_t>(s * params.batch + i))));
+    }
+    const double loss = trainer.supervise(rows);
+    progress.step = s + 1;
+    progress.loss = s == 0 ? loss : 0.95 * progress.loss + 0.05 * loss;
+    report(progress);
+  }
+  return trainer.weights();
+}
+
+}  // namespace deepsearch

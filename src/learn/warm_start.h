@@ -1,0 +1,26 @@
+// Supervised warm start: makes the base policy from a task's generated demonstrations.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "comm/collectives.h"
+#include "data/task.h"
+#include "learn/params.h"
+#include "model/weights.h"
+
+namespace deepsearch {
+
+struct WarmStartProgress {
+  int64_t step = 0;     // updates done
+  double loss = 0;      // running mean of the cross-entropy, nats per token
+};
+
+// Demonstration i of update s is the task's (s·batch + i)-th, so the result is a function of (start, task, params)
+// unless params.seconds cuts it short. With stages > 1 the task's sizes are taken in order. `task_of_sizes` makes the
+// task with the sizes of one stage. Stops early when core's stop flag is set. Collective over the learner ranks.
+ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
+                        int64_t tokens_per_microbatch, int64_t threads, Collectives& collectives,
+                        const std::function<void(const WarmStartProgress&)>& report);
+
+}  // namespace deepsearch
