@@ -15,12 +15,14 @@ enum class MessageKind : int32_t { kAssign = 1, kTree = 2, kWeights = 3, kHeartb
 // coordinator → search: what to grow, for which step, under which policy.
 struct AssignMessage {
   static constexpr MessageKind kKind = MessageKind::kAssign;
-  enum class Work : uint8_t { kTree = 0, kGroup = 1, kEvaluate = 2 };
+  // kTree: a tree. kGroup: direct rollouts. kHandOver: direct rollouts, then a tree when all of them failed.
+  // kEvaluate: direct rollouts that are counted, not trained on and not stored.
+  enum class Work : uint8_t { kTree = 0, kGroup = 1, kEvaluate = 2, kHandOver = 3 };
   struct Item {
     TreeKey key;
     Problem problem;
     Work work = Work::kTree;
-    int64_t samples = 0;     // kGroup, kEvaluate: rollouts
+    int64_t samples = 0;  // kGroup, kEvaluate: rollouts
     double temperature = 1.0;
     double top_p = 1.0;
     template <class Archive>
@@ -40,10 +42,11 @@ struct AssignMessage {
 struct TreeMessage {
   static constexpr MessageKind kKind = MessageKind::kTree;
   AssignMessage::Work work = AssignMessage::Work::kTree;
+  bool last = true;  // false: another record of the same item follows (kHandOver)
   TreeRecord tree;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(work, tree);
+    archive(work, last, tree);
   }
 };
 
@@ -85,10 +88,13 @@ struct ControlMessage {
   }
 };
 
-// search → coordinator at the end: where its time went.
+// search → coordinator after each step: where its time went since the last report.
 struct ReportMessage {
   static constexpr MessageKind kKind = MessageKind::kReport;
+  int64_t step = 0;
+  int64_t search_index = 0;
   int64_t trees = 0;
+  int64_t groups = 0;
   int64_t tokens_generated = 0;
   int64_t tokens_prefilled = 0;
   std::vector<std::string> phases;
@@ -96,7 +102,7 @@ struct ReportMessage {
   std::string error;  // not empty: the rank failed
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(trees, tokens_generated, tokens_prefilled, phases, phase_seconds, error);
+    archive(step, search_index, trees, groups, tokens_generated, tokens_prefilled, phases, phase_seconds, error);
   }
 };
 
