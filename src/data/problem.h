@@ -15,7 +15,7 @@ struct Problem {
   std::string prompt;  // text, as the policy sees it
   std::string answer;  // ground truth, in the words of its verifier
   std::vector<Token> prompt_tokens;
-  uint64_t key = 0;    // problem_key(source, prompt): names the problem on disk, splits train from test
+  uint64_t key = 0;  // problem_key(source, prompt): names the problem on disk, splits train from test
 
   template <class Archive>
   void serialize(Archive& archive) {

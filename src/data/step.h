@@ -14,9 +14,9 @@ enum class Finish : uint8_t {
 };
 
 struct Step {
-  std::vector<Token> tokens;    // end-of-sequence token included
-  std::vector<float> logprobs;  // nats, of each token under the policy that sampled it, at temperature 1 and top-p 1
-  std::vector<float> entropies; // nats, of the full softmax at each position
+  std::vector<Token> tokens;     // end-of-sequence token included
+  std::vector<float> logprobs;   // nats, of each token under the policy that sampled it, at temperature 1 and top-p 1
+  std::vector<float> entropies;  // nats, of the full softmax at each position
   Finish finish = Finish::kLength;
   int64_t policy_version = 0;
 

@@ -1,5 +1,5 @@
 // An embedded task: a verifiable, multi-step problem family made on the fly. A new one is one file in data/tasks/ and
-// one line in its registry (data/tasks/registry.cpp).
+// one line in its registry (data/tasks/registry.cpp); docs/tasks.md says how.
 //
 // Everything is a pure function of (knobs, seed, split, index), so any rank makes any problem without being sent it.
 // Const methods may be called from any thread.
@@ -23,10 +23,10 @@ Split split_of(uint64_t problem_key);
 
 struct TaskParams {
   std::string name = "bag";
-  std::vector<int64_t> sizes = {8};  // k; a problem's size is drawn uniformly from the list
-  int64_t max_number = 9;            // largest number in a prompt (bag: 9; countdown: maxn 12 or 20)
-  double rare = 1.0;                 // countdown: demonstrations take × and ÷ with this probability (1: as often as legal)
-  double confusion = 0.8;            // chain: upper end of U(0, ·) for the probability of a fact's fixed wrong value
+  std::vector<int64_t> sizes = {};  // k; a problem's size is drawn uniformly from the list; {}: the task's default
+  int64_t max_number = 0;           // largest number in a prompt; 0: the task's default (bag 9, countdown 12)
+  double rare = 1.0;       // countdown: demonstrations keep a drawn × or ÷ with this probability, else take + or −
+  double confusion = 0.8;  // chain: upper end of U(0, ·) for the probability of a fact's fixed wrong value
   int64_t seed = 1;
 
   void describe(ConfigVisitor& v);
@@ -41,6 +41,7 @@ class Task {
  public:
   virtual ~Task() = default;
 
+  // The knobs with the task's defaults filled in.
   virtual const TaskParams& params() const = 0;
   // Token strings by id; one token a word. Ids are stable across versions: saved models depend on them.
   virtual const std::vector<std::string>& vocabulary() const = 0;
@@ -51,16 +52,18 @@ class Task {
   virtual int64_t max_depth() const = 0;
   virtual int64_t max_prompt_tokens() const = 0;
 
-  // The index-th problem of a split.
+  // The index-th problem of a split; its id is "train-17" or "test-17". Two indices may hold the same problem.
+  // Errors: a space of problems so small that the split has none (bad_input).
   virtual Problem problem(Split split, uint64_t index) const = 0;
   // The index-th demonstration (training split).
   virtual Example demonstration(uint64_t index) const = 0;
 
-  // See verify/verifier.h for the contract.
+  // See verify/verifier.h for the contract. Both read the problem's prompt_tokens, not its answer.
   virtual Verdict verify(const Problem& problem, TokenSpan response, bool ended) const = 0;
   virtual StepState check_step(const Problem& problem, TokenSpan response) const;
 
-  // Words separated by blanks, and back. encode throws bad_input on an unknown word.
+  // Words separated by blanks, and back. encode throws bad_input on an unknown word; decode shows an id outside the
+  // vocabulary as "<id?>".
   std::vector<Token> encode(const std::string& text) const;
   std::string decode(TokenSpan tokens) const;
 };
@@ -69,8 +72,11 @@ class Task {
 std::unique_ptr<Task> make_task(const TaskParams& params);
 std::vector<std::string> task_names();
 
-// A Hugging Face tokenizer.json (WordLevel model, whitespace pre-tokeniser) that `tokenizers` loads and that encodes and
-// decodes exactly as Task does.
+// A Hugging Face tokenizer.json (WordLevel model, whitespace pre-tokeniser) that `tokenizers` loads and that encodes
+// and decodes exactly as Task does. (Its decode leaves the pad token out unless told skip_special_tokens=False.)
 std::string tokenizer_json(const Task& task);
+// The tokenizer_config.json beside it: `transformers` reads the pad and end-of-sequence words there, and must be kept
+// from closing up the blank before a full stop.
+std::string tokenizer_config_json(const Task& task);
 
 }  // namespace deepsearch

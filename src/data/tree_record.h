@@ -28,7 +28,7 @@ struct TreeKey {
   int64_t step = 0;           // optimisation step the tree is grown for
   int64_t problem_index = 0;  // place in the step's batch: the order trees are packed in
   uint64_t problem_key = 0;
-  int64_t attempt = 0;        // refills and repeats of a problem within one step
+  int64_t attempt = 0;  // refills and repeats of a problem within one step
 
   auto operator<=>(const TreeKey&) const = default;
   template <class Archive>
@@ -42,14 +42,14 @@ struct NodeRecord {
   int32_t depth = 0;
   int32_t first_token = 0;  // into the flat token columns
   int32_t n_tokens = 0;
-  int32_t visits = 0;       // N(s)
-  double value = 0;         // q(s), accumulated, final
-  double entropy = 0;       // H(s), nats; by [search].entropy
-  double logprob = 0;       // sum over the step's tokens, nats
+  int32_t visits = 0;  // N(s)
+  double value = 0;    // q(s), accumulated, final
+  double entropy = 0;  // H(s), nats; by [search].entropy
+  double logprob = 0;  // sum over the step's tokens, nats
   bool terminal = false;
   Outcome outcome = Outcome::kNone;  // terminals only
-  int32_t created = 0;      // iteration that made it
-  int32_t expanded = -1;    // iteration that first expanded it, −1 never
+  int32_t created = 0;               // iteration that made it
+  int32_t expanded = -1;             // iteration that first expanded it, −1 never
   int32_t made_by_rank = 0;
 
   template <class Archive>
@@ -61,11 +61,11 @@ struct NodeRecord {
 
 // A trajectory picked for training, in the order of recording.
 struct RecordedLeaf {
-  int32_t leaf = 0;      // node
+  int32_t leaf = 0;  // node
   double reward = 0;
-  double entropy = 0;    // trajectory mean, nats per token
+  double entropy = 0;  // trajectory mean, nats per token
   Outcome outcome = Outcome::kNone;
-  bool leftover = false; // filled a place after the frontier ran dry
+  bool leftover = false;  // filled a place after the frontier ran dry
 
   template <class Archive>
   void serialize(Archive& archive) {
@@ -107,8 +107,8 @@ struct TreeRecord {
   int32_t iterations = 0;
   int64_t tokens_generated = 0;  // sampled, discarded ones included
   int64_t tokens_prefilled = 0;
-  double seconds = 0;            // wall time from first request to finish
-  double seconds_generating = 0; // of these, waiting for or inside the generator
+  double seconds = 0;             // wall time from first request to finish
+  double seconds_generating = 0;  // of these, waiting for or inside the generator
   int32_t made_by_rank = 0;
   std::vector<NodeRecord> nodes;
   std::vector<Token> tokens;     // flat, by node

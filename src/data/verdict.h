@@ -20,10 +20,14 @@ enum class StepState : uint8_t { kAlive = 0, kDead = 1, kSolved = 2 };
 
 inline const char* to_string(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kCorrect: return "correct";
-    case Outcome::kWrong: return "wrong";
-    case Outcome::kIncomplete: return "incomplete";
-    case Outcome::kNone: break;
+    case Outcome::kCorrect:
+      return "correct";
+    case Outcome::kWrong:
+      return "wrong";
+    case Outcome::kIncomplete:
+      return "incomplete";
+    case Outcome::kNone:
+      break;
   }
   return "none";
 }

@@ -12,7 +12,8 @@ class Verifier {
  public:
   virtual ~Verifier() = default;
 
-  // `response`: all tokens after the prompt. `ended`: the policy ended it itself (end-of-sequence); false: it was cut off.
+  // `response`: all tokens after the prompt. `ended`: the policy ended it itself (end-of-sequence); false: it was cut
+  // off.
   virtual Verdict verify(const Problem& problem, TokenSpan response, bool ended) const = 0;
 
   // Judges an unfinished response at a step boundary, so that an episode can end early. Default: no opinion.

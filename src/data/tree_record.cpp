@@ -1,0 +1,90 @@
+#include "data/tree_record.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace deepsearch {
+
+std::vector<int32_t> path_to(const TreeRecord& tree, int32_t leaf) {
+  const auto n_nodes = static_cast<int64_t>(tree.nodes.size());
+  if (leaf < 0 || leaf >= n_nodes) {
+    failure("tree record: node {} asked for, the tree has {}", leaf, n_nodes);
+  }
+  std::vector<int32_t> path;
+  for (int32_t node = leaf; node != 0;) {
+    path.push_back(node);
+    const int32_t parent = tree.nodes[static_cast<size_t>(node)].parent;
+    // Nodes are numbered by creation, so a parent comes first; anything else could send us round in a circle.
+    if (parent < 0 || parent >= node) {
+      failure("tree record: node {} names {} as its parent; it must be an earlier node", node, parent);
+    }
+    node = parent;
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+std::vector<Token> trajectory_tokens(const TreeRecord& tree, int32_t leaf) {
+  const auto n_tokens = static_cast<int64_t>(tree.tokens.size());
+  std::vector<Token> tokens;
+  for (const int32_t id : path_to(tree, leaf)) {
+    const NodeRecord& node = tree.nodes[static_cast<size_t>(id)];
+    if (node.first_token < 0 || node.n_tokens < 0 || int64_t{node.first_token} + node.n_tokens > n_tokens) {
+      failure("tree record: node {} has tokens {} to {}, the tree has {}", id, node.first_token,
+              int64_t{node.first_token} + node.n_tokens, n_tokens);
+    }
+    const auto first = tree.tokens.begin() + node.first_token;
+    tokens.insert(tokens.end(), first, first + node.n_tokens);
+  }
+  return tokens;
+}
+
+bool has_correct(const TreeRecord& tree) {
+  return std::any_of(tree.nodes.begin(), tree.nodes.end(),
+                     [](const NodeRecord& node) { return node.terminal && node.outcome == Outcome::kCorrect; });
+}
+
+const char* to_string(StopReason reason) {
+  switch (reason) {
+    case StopReason::kRunning:
+      return "running";
+    case StopReason::kEnough:
+      return "enough";
+    case StopReason::kExhausted:
+      return "exhausted";
+    case StopReason::kBudget:
+      return "budget";
+    case StopReason::kSolved:
+      return "solved";
+    case StopReason::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+const char* to_string(EventKind kind) {
+  switch (kind) {
+    case EventKind::kExpand:
+      return "expand";
+    case EventKind::kPick:
+      return "pick";
+    case EventKind::kBackup:
+      return "backup";
+    case EventKind::kSelectLocal:
+      return "select_local";
+    case EventKind::kSelectFrontier:
+      return "select_frontier";
+    case EventKind::kSelectUct:
+      return "select_uct";
+    case EventKind::kSelectDeepest:
+      return "select_deepest";
+    case EventKind::kLeftover:
+      return "leftover";
+    case EventKind::kStop:
+      return "stop";
+  }
+  return "unknown";
+}
+
+}  // namespace deepsearch
