@@ -79,12 +79,14 @@ struct HeartbeatMessage {
 // coordinator → all.
 struct ControlMessage {
   static constexpr MessageKind kKind = MessageKind::kControl;
-  enum class Command : uint8_t { kDrain = 0, kStop = 1 };
+  // kLearn: the TreeMessages sent so far are the batch of `step`; train on it. kStop: write everything and end.
+  enum class Command : uint8_t { kLearn = 0, kStop = 1 };
   Command command = Command::kStop;
+  int64_t step = 0;
   std::string why;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(command, why);
+    archive(command, step, why);
   }
 };
 
