@@ -31,7 +31,8 @@ class Collectives {
 
 enum class Transport { kAuto, kMpi, kNccl };
 
-// Over the learner ranks of `world`. kNccl where it cannot be (no GPU, shared GPUs, built without): bad_input saying why.
+// Over the learner ranks of `world`. kNccl where it cannot be (no GPU, shared GPUs, built without): bad_input saying
+// why.
 std::unique_ptr<Collectives> make_learner_collectives(World& world, Transport transport);
 
 }  // namespace deepsearch

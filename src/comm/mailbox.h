@@ -18,7 +18,8 @@ namespace deepsearch {
 
 class World;
 
-using AnyMessage = std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage>;
+using AnyMessage =
+    std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage>;
 
 struct Envelope {
   int from = -1;  // world rank
@@ -35,9 +36,9 @@ class Mailbox {
   void send(int to, const AnyMessage& message);
   // The same bytes to many ranks, serialised once.
   void send_all(const std::vector<int>& to, const AnyMessage& message);
-  std::optional<Envelope> receive();                       // at once
-  std::optional<Envelope> wait(double timeout_seconds);    // sleeps between looks, so an idle rank leaves its core alone
-  void flush(double timeout_seconds);                      // until all sends have left
+  std::optional<Envelope> receive();                     // at once
+  std::optional<Envelope> wait(double timeout_seconds);  // sleeps between looks, so an idle rank leaves its core alone
+  void flush(double timeout_seconds);                    // until all sends have left
   int64_t bytes_sent() const;
   int64_t bytes_received() const;
   double seconds_serialising() const;

@@ -1,0 +1,352 @@
+#include "comm/world.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <signal.h>
+#include <unistd.h>
+
+#include "comm/launch.h"
+#include "comm/world_impl.h"
+#include "core/error.h"
+
+namespace deepsearch {
+namespace {
+
+constexpr size_t kMaxText = size_t{16} << 20;  // a start-up text (a config, an error) is never near this
+
+bool world_was_made = false;
+
+std::string host_name() {
+  char name[256] = "";
+  if (gethostname(name, sizeof name - 1) != 0) return "unknown";
+  return name;
+}
+
+std::string mpi_error_text(int code) {
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return fmt::format("MPI error {}", code);
+  return {text, static_cast<size_t>(length)};
+}
+
+void duplicate(MPI_Comm from, MPI_Comm& to, const World::Impl& world) {
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_dup(from, &to));
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_set_errhandler(to, MPI_ERRORS_RETURN));
+}
+
+void find_neighbours(World::Impl& world) {
+  MPI_Comm host = MPI_COMM_NULL;
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_split_type(world.world, MPI_COMM_TYPE_SHARED, world.rank, MPI_INFO_NULL, &host));
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_rank(host, &world.local_rank));
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_size(host, &world.ranks_on_host));
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_free(&host));
+}
+
+}  // namespace
+
+void RanksParams::describe(ConfigVisitor& v) {
+  v.field(
+      {.key = "learners",
+       .unit = "ranks",
+       .meaning = "how many of the job's ranks (the last ones) train; the others search; a job of one rank does both",
+       .min = 1,
+       .max = 65536},
+      learners);
+  v.field({.key = "transport",
+           .unit = "",
+           .meaning =
+               "how learner ranks sum gradients: nccl needs a GPU of its own for each; auto takes it where it can be",
+           .choices = {"auto", "mpi", "nccl"}},
+          transport);
+  v.field({.key = "heartbeat_seconds",
+           .unit = "seconds",
+           .meaning = "time between the signs of life a rank sends to the coordinator",
+           .min = 0.01,
+           .max = 3600},
+          heartbeat_seconds);
+  v.field({.key = "stuck_seconds",
+           .unit = "seconds",
+           .meaning = "a rank silent for longer is named and the job ends; must exceed heartbeat_seconds",
+           .min = 0.1,
+           .max = 1e6},
+          stuck_seconds);
+}
+
+std::string World::Impl::name_of(int world_rank) const {
+  if (!assigned || size == 1) return fmt::format("rank {}", world_rank);
+  const int n_search = size - n_learners;
+  return world_rank < n_search ? fmt::format("search {}", world_rank)
+                               : fmt::format("learner {}", world_rank - n_search);
+}
+
+std::string World::Impl::describe_rank(int world_rank) const {
+  if (world_rank < 0 || world_rank >= size) return fmt::format("rank {} (of {})", world_rank, size);
+  const bool host_known = static_cast<size_t>(world_rank) < hosts.size();
+  return fmt::format("{} (rank {}, host {})", name_of(world_rank), world_rank,
+                     host_known           ? hosts[static_cast<size_t>(world_rank)]
+                     : world_rank == rank ? host
+                                          : "unknown");
+}
+
+void check_mpi(int code, const World::Impl& world, const char* call, int peer) {
+  if (code == MPI_SUCCESS) return;
+  const std::string operation(call, std::strcspn(call, "("));
+  const std::string with = peer < 0 ? "" : " with " + world.describe_rank(peer);
+  failure("{}: {}{}: {}", world.describe_rank(world.rank), operation, with, mpi_error_text(code));
+}
+
+void wait_all(std::vector<MPI_Request>& requests, const World::Impl& world, const char* call, int peer) {
+  Backoff backoff(200);
+  for (;;) {
+    int done = 0;
+    check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), world, call,
+              peer);
+    if (done != 0) return;
+    backoff.pause();
+  }
+}
+
+void wait_one(MPI_Request request, const World::Impl& world, const char* call, int peer) {
+  std::vector<MPI_Request> requests{request};
+  wait_all(requests, world, call, peer);
+}
+
+std::vector<std::string> all_gather_text(const std::string& text, MPI_Comm comm, const World::Impl& world) {
+  int ranks = 0;
+  DEEPSEARCH_MPI(world, -1, MPI_Comm_size(comm, &ranks));
+  const int mine = static_cast<int>(std::min(text.size(), kMaxText));
+  std::vector<int> lengths(static_cast<size_t>(ranks));
+  MPI_Request request = MPI_REQUEST_NULL;
+  DEEPSEARCH_MPI(world, -1, MPI_Iallgather(&mine, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm, &request));
+  wait_one(request, world, "MPI_Iallgather", -1);
+
+  std::vector<int> starts;
+  int64_t total = 0;
+  for (int length : lengths) {
+    starts.push_back(static_cast<int>(total));
+    total += length;
+    if (total > std::numeric_limits<int>::max()) {
+      failure("{}: texts of more than 2 GiB in all cannot be gathered", world.describe_rank(world.rank));
+    }
+  }
+  std::string all(static_cast<size_t>(total), '\0');
+  DEEPSEARCH_MPI(world, -1,
+                 MPI_Iallgatherv(text.data(), mine, MPI_CHAR, all.data(), lengths.data(), starts.data(), MPI_CHAR, comm,
+                                 &request));
+  wait_one(request, world, "MPI_Iallgatherv", -1);
+
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    texts.push_back(all.substr(static_cast<size_t>(starts[i]), static_cast<size_t>(lengths[i])));
+  }
+  return texts;
+}
+
+World::World(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  if (world_was_made || initialized != 0) failure("MPI is set up once in a process, and a World exists or existed");
+  impl_->host = host_name();
+  impl_->exceptions_at_start = std::uncaught_exceptions();
+  int level = MPI_THREAD_SINGLE;
+  if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS) {
+    failure("host {}: MPI_Init_thread failed", impl_->host);
+  }
+  world_was_made = true;
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  try {
+    DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_rank(MPI_COMM_WORLD, &impl_->rank));
+    DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_size(MPI_COMM_WORLD, &impl_->size));
+    if (level < MPI_THREAD_FUNNELED) failure("host {}: this MPI library has no thread support", impl_->host);
+    const std::string mismatch = launch_mismatch(impl_->size, [](const char* name) { return std::getenv(name); });
+    if (!mismatch.empty()) bad_input("host {}: {}", impl_->host, mismatch);
+    duplicate(MPI_COMM_WORLD, impl_->world, *impl_);
+    duplicate(MPI_COMM_WORLD, impl_->mail, *impl_);
+    find_neighbours(*impl_);
+    impl_->hosts = all_gather_text(impl_->host, impl_->world, *impl_);
+  } catch (const Error& error) {
+    if (impl_->size == 1) {
+      MPI_Finalize();
+      throw;
+    }
+    abort("start", error.what(), error.exit_code());
+  }
+}
+
+World::~World() {
+  if (impl_->size > 1 && !impl_->error_agreed && std::uncaught_exceptions() > impl_->exceptions_at_start) {
+    abort("end", "an error that the other ranks do not know of ended this rank", kExitFailure);
+  }
+  for (MPI_Comm* comm : {&impl_->learners, &impl_->mail, &impl_->world}) {
+    if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
+  }
+  MPI_Finalize();
+}
+
+int World::rank() const {
+  return impl_->rank;
+}
+int World::size() const {
+  return impl_->size;
+}
+const std::string& World::host() const {
+  return impl_->host;
+}
+const std::string& World::host_of(int world_rank) const {
+  return impl_->hosts.at(static_cast<size_t>(world_rank));
+}
+int World::local_rank() const {
+  return impl_->local_rank;
+}
+int World::ranks_on_host() const {
+  return impl_->ranks_on_host;
+}
+
+void World::assign_roles(const RanksParams& params) {
+  if (impl_->assigned) failure("{}: roles are assigned once", who());
+  // Every rank reads the same config and sees the same size, so all of them throw or none does.
+  impl_->error_agreed = true;
+  const int64_t learners = params.learners;
+  if (learners < 1) {
+    bad_input("[ranks].learners = {}: at least one learner rank is needed; 1 is the default", learners);
+  }
+  if (impl_->size > 1 && learners >= impl_->size) {
+    bad_input(
+        "[ranks].learners = {} of {} ranks leaves no rank to search: give at most {} learners, or start at least {} "
+        "ranks",
+        learners, impl_->size, impl_->size - 1, learners + 1);
+  }
+  if (!(params.stuck_seconds > params.heartbeat_seconds)) {
+    bad_input(
+        "[ranks].stuck_seconds = {} must exceed [ranks].heartbeat_seconds = {}, or every rank counts as silent between "
+        "two "
+        "signs of life",
+        params.stuck_seconds, params.heartbeat_seconds);
+  }
+  impl_->error_agreed = false;
+  impl_->n_learners = impl_->size == 1 ? 1 : static_cast<int>(learners);
+  impl_->params = params;
+  impl_->assigned = true;
+  const int color = learns() ? 0 : MPI_UNDEFINED;
+  DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_split(impl_->world, color, impl_->rank, &impl_->learners));
+  if (learns()) DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_set_errhandler(impl_->learners, MPI_ERRORS_RETURN));
+}
+
+Role World::role() const {
+  if (!impl_->assigned) failure("{}: asked for its role before roles were assigned", who());
+  if (impl_->size == 1) return Role::kBoth;
+  return impl_->rank < impl_->size - impl_->n_learners ? Role::kSearch : Role::kLearner;
+}
+
+bool World::searches() const {
+  return role() != Role::kLearner;
+}
+bool World::learns() const {
+  return role() != Role::kSearch;
+}
+bool World::is_coordinator() const {
+  return impl_->rank == coordinator_rank();
+}
+int World::n_search() const {
+  return role() == Role::kBoth ? 1 : impl_->size - impl_->n_learners;
+}
+int World::n_learners() const {
+  return role() == Role::kBoth ? 1 : impl_->n_learners;
+}
+int World::search_index() const {
+  return searches() ? impl_->rank : -1;
+}
+int World::learner_index() const {
+  return learns() ? impl_->rank - coordinator_rank() : -1;
+}
+int World::coordinator_rank() const {
+  return role() == Role::kBoth ? 0 : impl_->size - impl_->n_learners;
+}
+
+std::vector<int> World::search_ranks() const {
+  std::vector<int> ranks;
+  for (int i = 0; i < n_search(); ++i) ranks.push_back(i);
+  return ranks;
+}
+
+std::vector<int> World::learner_ranks() const {
+  std::vector<int> ranks;
+  for (int i = 0; i < n_learners(); ++i) ranks.push_back(coordinator_rank() + i);
+  return ranks;
+}
+
+std::string World::who() const {
+  return impl_->name_of(impl_->rank);
+}
+std::string World::name_of(int world_rank) const {
+  return impl_->name_of(world_rank);
+}
+std::string World::describe_rank(int world_rank) const {
+  return impl_->describe_rank(world_rank);
+}
+const RanksParams& World::params() const {
+  return impl_->params;
+}
+
+void World::barrier(const char* phase) {
+  try {
+    MPI_Request request = MPI_REQUEST_NULL;
+    DEEPSEARCH_MPI(*impl_, -1, MPI_Ibarrier(impl_->world, &request));
+    wait_one(request, *impl_, "MPI_Ibarrier", -1);
+  } catch (const Error& error) {
+    throw error.within(phase);
+  }
+}
+
+void World::broadcast_text(std::string& text, int root) {
+  if (impl_->size == 1) return;
+  uint64_t length = text.size();
+  MPI_Request request = MPI_REQUEST_NULL;
+  DEEPSEARCH_MPI(*impl_, root, MPI_Ibcast(&length, 1, MPI_UINT64_T, root, impl_->world, &request));
+  wait_one(request, *impl_, "MPI_Ibcast", root);
+  if (length > kMaxText) {
+    impl_->error_agreed = true;
+    failure("{}: a text of {} bytes is more than a broadcast takes ({})", describe_rank(root), length, kMaxText);
+  }
+  text.resize(length);
+  DEEPSEARCH_MPI(*impl_, root,
+                 MPI_Ibcast(text.data(), static_cast<int>(length), MPI_CHAR, root, impl_->world, &request));
+  wait_one(request, *impl_, "MPI_Ibcast", root);
+}
+
+std::vector<std::string> World::gather_text(const std::string& text, int root) {
+  std::vector<std::string> texts = all_gather_text(text, impl_->world, *impl_);
+  if (impl_->rank != root) texts.clear();
+  return texts;
+}
+
+std::string World::first_error(const std::string& text) {
+  for (const std::string& one : all_gather_text(text, impl_->world, *impl_)) {
+    if (one.empty()) continue;
+    impl_->error_agreed = true;
+    return one;
+  }
+  return "";
+}
+
+void World::abort(const std::string& phase, const std::string& why, int exit_code) {
+  const std::string role = impl_->assigned && impl_->size > 1 ? who() + ", " : "";
+  const std::string line = fmt::format("rank {} ({}host {}): {}: {}\n", impl_->rank, role, impl_->host, phase, why);
+  std::fflush(stdout);
+  std::fputs(line.c_str(), stderr);
+  std::fflush(stderr);
+  if (impl_->size > 1) {
+    // MPI_Abort talks to the launcher; should that be gone, the alarm ends this process all the same.
+    ::signal(SIGALRM, SIG_DFL);
+    ::alarm(10);
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+  }
+  std::_Exit(exit_code);
+}
+
+}  // namespace deepsearch
