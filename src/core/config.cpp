@@ -152,9 +152,9 @@ struct Converter {
   const Origin& origin;
 
   [[noreturn]] void wrong_type(const toml::node& part, const std::string& which) const {
-    bad_input("{}: {}{}: found {}, expected {}{}", origin.at(part.source()), display_path(table, field.doc.key), which,
-              found_text(part), type_text(field.value),
-              field.doc.choices.empty() ? "" : " (one of its choices; see deepsearch config --explain)");
+    const std::string expected = field.doc.choices.empty() ? type_text(field.value) : choices_text(field);
+    bad_input("{}: {}{}: found {}, expected {}", origin.at(part.source()), display_path(table, field.doc.key), which,
+              found_text(part), expected);
   }
 
   template <class T>
@@ -181,14 +181,17 @@ class Loader {
  public:
   explicit Loader(const ConfigTable& schema) : schema_(schema) {}
 
-  void add_file(const std::filesystem::path& path) {
-    std::error_code ignored;
-    const auto identity = std::filesystem::weakly_canonical(path, ignored);
-    for (size_t i = 0; i < chain_.size(); ++i) {
-      if (chain_[i].first == identity) bad_input("base includes itself: {}", chain_text(i, path.string()));
+  // `place` is the key that asked for this file as its base, "" for the first file. It is put before errors about
+  // reaching the file; errors inside the file name their own place.
+  void add_file(const std::filesystem::path& path, const std::string& place) {
+    std::string text;
+    try {
+      text = enter_file(path);
+    } catch (const Error& error) {
+      if (place.empty()) throw;
+      throw error.within(place + ": base");
     }
-    chain_.emplace_back(identity, path.string());
-    add_text(read_file(path, kMaxFileBytes), path.string(), path.parent_path());
+    add_text(text, path.string(), path.parent_path());
     chain_.pop_back();
   }
 
@@ -241,6 +244,16 @@ class Loader {
     return text + last;
   }
 
+  std::string enter_file(const std::filesystem::path& path) {
+    std::error_code ignored;
+    const auto identity = std::filesystem::weakly_canonical(path, ignored);
+    for (size_t i = 0; i < chain_.size(); ++i) {
+      if (chain_[i].first == identity) bad_input("a config that includes itself: {}", chain_text(i, path.string()));
+    }
+    chain_.emplace_back(identity, path.string());
+    return read_file(path, kMaxFileBytes);
+  }
+
   void add_base(const toml::node& base, const Origin& origin, const std::filesystem::path& folder) {
     const auto* name = base.as_string();
     if (name == nullptr) {
@@ -250,14 +263,7 @@ class Loader {
       bad_input("{}: base: {} is no file name", origin.at(base.source()), shown(name->get()));
     }
     const std::filesystem::path path = (folder / name->get()).lexically_normal();
-    try {
-      add_file(path);
-    } catch (const Error& error) {
-      // Errors inside the base name their own file; those about reaching it are placed at the key.
-      const bool placed = std::string_view(error.what()).starts_with(path.string() + ":");
-      if (placed) throw;
-      throw error.within(origin.at(base.source()) + ": base");
-    }
+    add_file(path, origin.at(base.source()));
   }
 
   static toml::table parse_override(const std::string& value, const std::string& key, const Origin& origin) {
@@ -365,7 +371,7 @@ void apply_overrides(Loader& loader, const std::vector<std::string>& overrides, 
 void load_config(const std::string& path, const std::vector<std::string>& overrides, const Describe& root) {
   const ConfigTable schema = collect_schema(root);
   Loader loader(schema);
-  if (!path.empty()) loader.add_file(path);
+  if (!path.empty()) loader.add_file(path, "");
   apply_overrides(loader, overrides, root);
 }
 

@@ -19,6 +19,12 @@ bool is_plain_key(const std::string& key) {
   });
 }
 
+std::string quoted_list(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + quote_toml(name);
+  return text;
+}
+
 class Collector : public ConfigVisitor {
  public:
   explicit Collector(ConfigTable& table) : table_(table) {}
@@ -84,10 +90,8 @@ std::string element_complaint(const FieldDoc& doc, const std::string& value) {
   if (value.find('\0') != std::string::npos) return "a string must not contain a zero byte";
   if (doc.choices.empty()) return "";
   if (std::find(doc.choices.begin(), doc.choices.end(), value) != doc.choices.end()) return "";
-  std::string known;
-  for (const std::string& choice : doc.choices) known += (known.empty() ? "" : ", ") + quote_toml(choice);
   const std::string near = nearest_name(value, doc.choices);
-  return fmt::format("{} is none of {}{}", quote_toml(value.substr(0, kLongestName)), known,
+  return fmt::format("{} is none of {}{}", quote_toml(value.substr(0, kLongestName)), quoted_list(doc.choices),
                      near.empty() ? "" : fmt::format("; did you mean {}?", quote_toml(near)));
 }
 
@@ -197,6 +201,11 @@ const char* type_text(const ConfigValue& value) {
                                            "an array of strings"};
   static_assert(std::size(kNames) == std::variant_size_v<ConfigValue>);
   return kNames[value.index()];
+}
+
+std::string choices_text(const ConfigField& field) {
+  const bool array = std::holds_alternative<std::vector<std::string>>(field.value);
+  return (array ? "an array of " : "one of ") + quoted_list(field.doc.choices);
 }
 
 std::string quote_toml(std::string_view text) {

@@ -47,6 +47,7 @@ std::string value_complaint(const ConfigField& field, const ConfigValue& value);
 
 std::string range_text(const FieldDoc& doc);          // "1 to 1024", "at least 0"; "" when unbounded
 const char* type_text(const ConfigValue& value);      // "an integer", "an array of strings"
+std::string choices_text(const ConfigField& field);   // "one of "a", "b"", "an array of "a", "b""
 std::string quote_toml(std::string_view text);        // a TOML basic string; control characters escaped
 std::string value_to_toml(const ConfigValue& value);  // reads back to exactly the same value
 

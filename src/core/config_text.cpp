@@ -1,5 +1,5 @@
 // The resolved config as TOML, and the reference for people.
-#include <cmath>
+#include <string_view>
 
 #include "core/config.h"
 #include "core/config_schema.h"
@@ -20,12 +20,8 @@ void dump_table(const ConfigTable& table, std::string& text) {
 // "an integer, 1 to 1024 children"; "one of "frontier", "uct"".
 std::string constraint_text(const ConfigField& field) {
   const FieldDoc& doc = field.doc;
-  std::string text = type_text(field.value);
-  const bool array = field.value.index() >= 4;
-  if (!doc.choices.empty()) {
-    text = array ? "an array of " : "one of ";
-    for (size_t i = 0; i < doc.choices.size(); ++i) text += (i == 0 ? "" : ", ") + quote_toml(doc.choices[i]);
-  }
+  std::string text = doc.choices.empty() ? type_text(field.value) : choices_text(field);
+  const bool array = std::string_view(type_text(field.value)).starts_with("an array");
   if (const std::string range = range_text(doc); !range.empty()) text += (array ? ", each " : ", ") + range;
   if (!doc.unit.empty()) text += fmt::format(" ({})", doc.unit);
   return text;

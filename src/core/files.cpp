@@ -13,10 +13,7 @@
 
 namespace deepsearch {
 
-namespace {
-
-// What the user can mend (a wrong path, missing rights, a full disk) is bad input; the rest is a failure.
-[[noreturn]] void fail_with_errno(const char* what, const std::filesystem::path& path, int error) {
+void fail_with_errno(std::string_view what, const std::filesystem::path& path, int error) {
   const std::string reason = std::system_category().message(error);
   switch (error) {
     case ENOSPC:
@@ -31,11 +28,14 @@ namespace {
     case EEXIST:
     case ELOOP:
     case ENAMETOOLONG:
+    case EFBIG:
       bad_input("cannot {} {}: {}", what, path.string(), reason);
     default:
       failure("cannot {} {}: {}", what, path.string(), reason);
   }
 }
+
+namespace {
 
 class Descriptor {
  public:

@@ -15,6 +15,10 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 // Whole file; more than `max_bytes` is an error before anything is allocated.
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
+// Throws the Error for a failed call on `path`: "cannot WHAT PATH: errno's text", exit code 2 for what the user can
+// mend ("disk full: …" for ENOSPC and EDQUOT, wrong path, missing rights), else 1.
+[[noreturn]] void fail_with_errno(std::string_view what, const std::filesystem::path& path, int error);
+
 void create_folders(const std::filesystem::path& path);
 void sync_folder(const std::filesystem::path& path);
 

@@ -133,10 +133,10 @@ std::string format_count(int64_t count) {
 
 std::string format_bytes(uint64_t bytes) {
   if (bytes < 1024) return fmt::format("{} B", bytes);
-  auto value = static_cast<double>(bytes);
-  const char* unit = "B";
-  for (const char* next : {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}) {
-    if (value < 1024) break;
+  double value = static_cast<double>(bytes) / 1024;
+  const char* unit = "KiB";
+  for (const char* next : {"MiB", "GiB", "TiB", "PiB", "EiB"}) {
+    if (value < 1023.95) break;  // 1024.0 after rounding belongs to the next unit
     value /= 1024;
     unit = next;
   }
