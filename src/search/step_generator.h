@@ -20,8 +20,8 @@ struct PathSegment {
 };
 
 struct ExpansionRequest {
-  uint64_t tree = 0;     // handle, unique among live trees of this generator: the scope of cached KV
-  int32_t node = 0;      // the node to expand
+  uint64_t tree = 0;              // handle, unique among live trees of this generator: the scope of cached KV
+  int32_t node = 0;               // the node to expand
   std::vector<PathSegment> path;  // root … node
   std::vector<Token> prefix;      // the path's tokens, prompt included: what a generator without that KV prefills
   int32_t n_children = 1;
@@ -29,17 +29,19 @@ struct ExpansionRequest {
   int32_t max_tokens = 1;   // a step
   float temperature = 1.0F;
   float top_p = 1.0F;
-  bool distinct = false;    // sample children without replacement (duplicates are sampled again, a bounded number of times)
-  // Names the random numbers: token t of child i, try a is uniform_at(sampling seed, kSampling, mix_all(sampling_key, i, a), t).
+  bool distinct =
+      false;  // sample children without replacement (duplicates are sampled again, a bounded number of times)
+  // Names the random numbers: token t of child i, try a is uniform_at(sampling seed, kSampling, mix_all(sampling_key,
+  // i, a), t).
   uint64_t sampling_key = 0;
 };
 
 struct Expansion {
   uint64_t tree = 0;
   int32_t node = 0;
-  std::vector<Step> children;     // in child order; fewer than asked only with `distinct`
-  int64_t tokens_generated = 0;   // discarded duplicates included
-  int64_t tokens_prefilled = 0;   // prefix tokens computed because their KV was not cached
+  std::vector<Step> children;    // in child order; fewer than asked only with `distinct`
+  int64_t tokens_generated = 0;  // discarded duplicates included
+  int64_t tokens_prefilled = 0;  // prefix tokens computed because their KV was not cached
   int32_t made_by_rank = 0;
 };
 

@@ -1,0 +1,204 @@
+#include "search/credit.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/credit_values.h"
+
+namespace deepsearch {
+
+namespace {
+
+constexpr double kDeviationEpsilon = 1e-6;
+
+double reward_of_leaf(const NodeRecord& node, const CreditParams& params) {
+  if (node.outcome == Outcome::kCorrect) return 1.0;
+  return node.outcome == Outcome::kIncomplete ? params.incomplete_reward : -1.0;
+}
+
+// Everything but scores and advantages.
+std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const CreditParams& params) {
+  std::vector<TrajectoryCredit> group;
+  const auto add = [&](int32_t leaf, Outcome outcome, double reward) {
+    TrajectoryCredit trajectory;
+    trajectory.leaf = leaf;
+    trajectory.outcome = outcome;
+    trajectory.reward = reward;
+    trajectory.path = path_to(record, leaf);
+    for (const int32_t id : trajectory.path) {
+      trajectory.path_tokens.push_back(record.nodes[static_cast<size_t>(id)].n_tokens);
+      trajectory.tokens += trajectory.path_tokens.back();
+    }
+    trajectory.overlong_penalty = overlong_penalty(trajectory.tokens, params);
+    group.push_back(std::move(trajectory));
+  };
+  if (params.terminals == Terminals::kRecorded) {
+    for (const RecordedLeaf& leaf : record.recorded) add(leaf.leaf, leaf.outcome, leaf.reward);
+    return group;
+  }
+  for (size_t id = 0; id < record.nodes.size(); ++id) {
+    const NodeRecord& node = record.nodes[id];
+    if (node.terminal && node.outcome != Outcome::kNone) {
+      add(static_cast<int32_t>(id), node.outcome, reward_of_leaf(node, params));
+    }
+  }
+  return group;
+}
+
+// Section 3: q̃ per node, the terminal's plain reward last (for a recorded one that is its q).
+void score_nodes(const TreeRecord& record, const CreditParams& params, TrajectoryCredit& trajectory) {
+  for (const int32_t id : trajectory.path) {
+    const double q = record.nodes[static_cast<size_t>(id)].value;
+    const double score = id == trajectory.leaf ? trajectory.reward : node_score(q, params);
+    trajectory.scores.push_back(score + trajectory.overlong_penalty);
+  }
+}
+
+// Outcome scores never use incomplete_reward: what is not correct is −1 (the reference).
+void score_outcome(TrajectoryCredit& trajectory) {
+  const double reward = trajectory.outcome == Outcome::kCorrect ? 1.0 : -1.0;
+  trajectory.scores.assign(trajectory.path.size(), reward + trajectory.overlong_penalty);
+}
+
+}  // namespace
+
+void CreditParams::describe(ConfigVisitor& v) {
+  v.choice<Credit>(
+      {.key = "credit",
+       .unit = "",
+       .meaning = "score of a token: node = its node's value, outcome = its trajectory's reward (the "
+                  "paper's token_scores), subtree and edge = mean reward over all terminals below its "
+                  "node, against the root's, edge also against the parent's"},
+      credit,
+      {{"node", Credit::kNode}, {"outcome", Credit::kOutcome}, {"subtree", Credit::kSubtree}, {"edge", Credit::kEdge}});
+  v.field({.key = "epsilon_q",
+           .unit = "",
+           .meaning = "scale in q_max*tanh(q/epsilon_q), the node score (0: the plain q)",
+           .min = 0,
+           .max = 1e6},
+          epsilon_q);
+  v.field({.key = "q_max", .unit = "", .meaning = "bound of a node score", .min = 0, .max = 1e6}, q_max);
+  v.field({.key = "overlong_buffer",
+           .unit = "tokens",
+           .meaning = "B: the last tokens of the response budget, over which the overlong penalty grows (0: none)",
+           .min = 0},
+          overlong_buffer);
+  v.field({.key = "overlong_penalty",
+           .unit = "",
+           .meaning = "penalty of a response that uses the whole budget (0: none)",
+           .min = 0,
+           .max = 1e6},
+          overlong_penalty);
+  v.field({.key = "response_budget",
+           .unit = "tokens",
+           .meaning = "T_max of the overlong penalty (0: search.max_depth * search.step_tokens)",
+           .min = 0},
+          response_budget);
+  v.choice<AdvantageNorm>(
+      {.key = "advantage_norm",
+       .unit = "",
+       .meaning = "subtract the mean of the group's terminal scores (mean), divide by their "
+                  "deviation too (mean_std), or neither (none)"},
+      advantage_norm,
+      {{"none", AdvantageNorm::kNone}, {"mean", AdvantageNorm::kMean}, {"mean_std", AdvantageNorm::kMeanStd}});
+  v.choice<Terminals>({.key = "terminals",
+                       .unit = "",
+                       .meaning = "which trajectories of a tree are its group: the recorded ones, or all terminals"},
+                      terminals, {{"recorded", Terminals::kRecorded}, {"all", Terminals::kAll}});
+  v.field({.key = "merge_identical",
+           .unit = "",
+           .meaning = "credit = subtree or edge: siblings with the same tokens share one value"},
+          merge_identical);
+  v.field({.key = "skip_uniform", .unit = "", .meaning = "leave out trees and groups that are all correct or all not"},
+          skip_uniform);
+}
+
+CreditParams resolved(CreditParams credit, const SearchParams& search) {
+  if (credit.response_budget == 0) credit.response_budget = search.max_depth * search.step_tokens;
+  credit.incomplete_reward = search.incomplete_reward;
+  return credit;
+}
+
+double overlong_penalty(int64_t tokens, const CreditParams& params) {
+  if (params.response_budget == 0 || params.overlong_buffer == 0) return 0;
+  const auto buffer = static_cast<double>(params.overlong_buffer);
+  const auto over = static_cast<double>(tokens - (params.response_budget - params.overlong_buffer));
+  return over <= 0 ? 0 : -over / buffer * params.overlong_penalty;
+}
+
+double node_score(double q, const CreditParams& params) {
+  return params.epsilon_q == 0 ? q : params.q_max * std::tanh(q / params.epsilon_q);
+}
+
+Baseline baseline_of(std::span<const double> scores, AdvantageNorm norm, Deviation deviation) {
+  if (norm == AdvantageNorm::kNone || scores.empty()) return {};
+  if (scores.size() == 1) {
+    return {.mean = 0, .scale = norm == AdvantageNorm::kMean ? 1.0 : 1.0 / (1.0 + kDeviationEpsilon)};
+  }
+  const auto n = static_cast<double>(scores.size());
+  double sum = 0;
+  for (const double score : scores) sum += score;
+  const double mean = sum / n;
+  if (norm == AdvantageNorm::kMean) return {.mean = mean, .scale = 1};
+  // Compared exactly: rounding of the mean must not pass for a deviation of 1e-17.
+  const auto [low, high] = std::minmax_element(scores.begin(), scores.end());
+  if (*low == *high) return {.mean = mean, .scale = 0};
+  double squares = 0;
+  for (const double score : scores) squares += (score - mean) * (score - mean);
+  const double variance = squares / (deviation == Deviation::kSample ? n - 1 : n);
+  return {.mean = mean, .scale = 1.0 / (std::sqrt(variance) + kDeviationEpsilon)};
+}
+
+std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params) {
+  std::vector<TrajectoryCredit> group = trajectories_of(record, params);
+  if (params.credit == Credit::kSubtree || params.credit == Credit::kEdge) {
+    credit_by_values(record, params, group);
+    return group;
+  }
+  const bool outcome = params.credit == Credit::kOutcome;
+  std::vector<double> last_scores;
+  for (TrajectoryCredit& trajectory : group) {
+    if (outcome) {
+      score_outcome(trajectory);
+    } else if (record.kind == RecordKind::kRollouts) {
+      trajectory.scores.assign(trajectory.path.size(), trajectory.reward + trajectory.overlong_penalty);
+    } else {
+      score_nodes(record, params, trajectory);
+    }
+    last_scores.push_back(trajectory.scores.back());
+  }
+  const Deviation deviation = outcome ? Deviation::kSample : Deviation::kPopulation;
+  const Baseline baseline = baseline_of(last_scores, params.advantage_norm, deviation);
+  for (TrajectoryCredit& trajectory : group) {
+    for (const double score : trajectory.scores) trajectory.advantages.push_back(baseline.advantage(score));
+  }
+  return group;
+}
+
+std::vector<double> per_token(const TrajectoryCredit& trajectory) {
+  std::vector<double> advantages;
+  advantages.reserve(static_cast<size_t>(trajectory.tokens));
+  for (size_t i = 0; i < trajectory.path.size(); ++i) {
+    advantages.insert(advantages.end(), static_cast<size_t>(trajectory.path_tokens[i]), trajectory.advantages[i]);
+  }
+  return advantages;
+}
+
+bool is_uniform(const TreeRecord& record, const CreditParams& params) {
+  int64_t total = 0;
+  int64_t correct = 0;
+  const auto count = [&](Outcome outcome) {
+    ++total;
+    if (outcome == Outcome::kCorrect) ++correct;
+  };
+  if (params.terminals == Terminals::kRecorded) {
+    for (const RecordedLeaf& leaf : record.recorded) count(leaf.outcome);
+  } else {
+    for (const NodeRecord& node : record.nodes) {
+      if (node.terminal && node.outcome != Outcome::kNone) count(node.outcome);
+    }
+  }
+  return correct == 0 || correct == total;
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,87 @@
+// Credit: from a finished tree or group of rollouts to an advantage a token. Tree-GRPO, algorithm.md section 3, with
+// the deviations of section 6; and the value-based credit of experiments.md. Pure functions, all in double.
+//
+// Direct rollouts (records of kind kRollouts) have no node values: under credit = "node" every token gets its rollout's
+// reward, group-relative, as the reference does where cached solutions take places among direct rollouts. Under
+// "outcome" trees and rollouts are scored alike: what is not correct is −1, and the deviation is the sample's.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/config_visitor.h"
+#include "data/tree_record.h"
+#include "search/params.h"
+
+namespace deepsearch {
+
+enum class Credit { kNode, kOutcome, kSubtree, kEdge };
+enum class AdvantageNorm { kNone, kMean, kMeanStd };
+enum class Terminals { kRecorded, kAll };
+
+// Keys of [learn] that say how trees become advantages.
+struct CreditParams {
+  Credit credit = Credit::kNode;  // the paper's token_scores: node, outcome; beyond it: subtree, edge
+  double epsilon_q = 1.0;         // 0: the plain q instead of q_max·tanh(q/epsilon_q)
+  double q_max = 1.0;
+  int64_t overlong_buffer = 4096;
+  double overlong_penalty = 1.0;
+  int64_t response_budget = 0;  // T_max; 0: max_depth·step_tokens, filled in by resolved()
+  AdvantageNorm advantage_norm = AdvantageNorm::kMean;
+  Terminals terminals = Terminals::kRecorded;
+  bool merge_identical = false;
+  bool skip_uniform = false;
+  // Not a key: [search].incomplete_reward, filled in by resolved().
+  double incomplete_reward = -1.0;
+
+  void describe(ConfigVisitor& v);
+};
+
+// With what [search] decides filled in. Until then a response_budget of 0 means: no overlong penalty.
+CreditParams resolved(CreditParams credit, const SearchParams& search);
+
+// One trajectory of a group, with its share of the credit.
+struct TrajectoryCredit {
+  int32_t leaf = 0;
+  Outcome outcome = Outcome::kNone;
+  double reward = 0;
+  double overlong_penalty = 0;       // ≤ 0, inside scores and advantages
+  int64_t tokens = 0;                // of the response
+  std::vector<int32_t> path;         // node ids, the root's child first
+  std::vector<int32_t> path_tokens;  // tokens of each
+  std::vector<double> scores;        // per node of the path, before normalisation
+  std::vector<double> advantages;    // per node of the path
+};
+
+// The group's trajectories: the recorded ones in order of recording, or (terminals = "all") every judged terminal by
+// node number. Empty when there are none.
+std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params);
+
+// One advantage a token of the response.
+std::vector<double> per_token(const TrajectoryCredit& trajectory);
+
+// All trajectories of the group correct, or none: such a record compares nothing (skip_uniform leaves it out).
+bool is_uniform(const TreeRecord& record, const CreditParams& params);
+
+// --- The parts, for tests and for groups that are no record (cached solutions among direct rollouts).
+
+// min(0, −(T − (T_max − B))/B)·penalty; 0 when the budget, the buffer or the penalty is 0.
+double overlong_penalty(int64_t tokens, const CreditParams& params);
+
+// q̃ of a node before the terminal: q_max·tanh(q/epsilon_q).
+double node_score(double q, const CreditParams& params);
+
+// Over n − 1 (sample) or n (population) values.
+enum class Deviation { kPopulation, kSample };
+
+// What is subtracted and divided by. A group of one has mean 0 and deviation 1. Where all values are equal the
+// advantage under "mean_std" is 0 (the reference divides by 1e-6 there and reaches 1e6).
+struct Baseline {
+  double mean = 0;
+  double scale = 1;  // factor: 1/(deviation + 1e-6), or 0
+  double advantage(double score) const { return (score - mean) * scale; }
+};
+Baseline baseline_of(std::span<const double> scores, AdvantageNorm norm, Deviation deviation);
+
+}  // namespace deepsearch

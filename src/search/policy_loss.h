@@ -1,0 +1,42 @@
+// The clipped policy-gradient loss of algorithm.md section 3 in plain double, with its gradient: the slow clear version
+// that the learner's is tested against. Pure.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace deepsearch {
+
+enum class Aggregation { kTokenMean, kSeqMeanTokenSum, kSeqMeanTokenMean, kSeqMeanTokenSumNorm };
+
+struct PolicyLossOptions {
+  double clip_low = 0.2;
+  double clip_high = 0.28;
+  double dual_clip = 10.0;  // c
+  Aggregation aggregation = Aggregation::kTokenMean;
+};
+
+// Rectangular, row after row: [rows, columns]. `mask` 0 is padding.
+struct PolicyLossInput {
+  int64_t rows = 0;
+  int64_t columns = 0;
+  std::span<const double> logp_new;
+  std::span<const double> logp_old;
+  std::span<const double> advantages;
+  std::span<const uint8_t> mask;
+};
+
+struct PolicyLoss {
+  double loss = 0;
+  double clip_fraction = 0;           // tokens whose clipped term is the larger loss
+  double dual_clip_fraction = 0;      // tokens of negative advantage bounded by dual_clip
+  double approx_kl = 0;               // mean of old − new, nats
+  std::vector<double> grad_logp_new;  // [rows, columns]
+};
+
+// Per token −min(ρÂ, clip(ρ, 1 − clip_low, 1 + clip_high)·Â), and where Â < 0 at most −c·Â, with ρ = exp(new − old),
+// the exponent held within ±20 (as the reference). Means divide by (count + 1e-8). Throws failure when sizes disagree.
+PolicyLoss policy_loss(const PolicyLossInput& input, const PolicyLossOptions& options);
+
+}  // namespace deepsearch
