@@ -70,9 +70,10 @@ struct HeartbeatMessage {
   int64_t trees_done = 0;
   int64_t tokens_generated = 0;
   double busy_seconds = 0;
+  int32_t stopping = 0;  // the signal this rank was asked to stop by, 0: none
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(host, phase, phase_seconds, trees_done, tokens_generated, busy_seconds);
+    archive(host, phase, phase_seconds, trees_done, tokens_generated, busy_seconds, stopping);
   }
 };
 

@@ -43,7 +43,7 @@ void check(bool fine, const char* what) {
 // What the types allow but no sender means: values outside an enum, references out of a tree's columns.
 void check_values(const AssignMessage& message) {
   for (const AssignMessage::Item& item : message.items) {
-    check(item.work <= AssignMessage::Work::kEvaluate, "unknown kind of work");
+    check(item.work <= AssignMessage::Work::kHandOver, "unknown kind of work");
   }
 }
 
@@ -65,7 +65,7 @@ void check_nodes(const TreeRecord& tree) {
 
 void check_values(const TreeMessage& message) {
   const TreeRecord& tree = message.tree;
-  check(message.work <= AssignMessage::Work::kEvaluate, "unknown kind of work");
+  check(message.work <= AssignMessage::Work::kHandOver, "unknown kind of work");
   check(tree.kind <= RecordKind::kRollouts, "unknown kind of record");
   check(tree.stop_reason <= StopReason::kCancelled, "unknown stop reason");
   check(tree.logprobs.size() == tree.tokens.size() || tree.logprobs.empty(), "log-probs do not match the tokens");

@@ -63,6 +63,12 @@ void RanksParams::describe(ConfigVisitor& v) {
                "how learner ranks sum gradients: nccl needs a GPU of its own for each; auto takes it where it can be",
            .choices = {"auto", "mpi", "nccl"}},
           transport);
+  v.field({.key = "problems_in_flight",
+           .unit = "problems",
+           .meaning = "problems a search rank works on at a time; it is given new ones as it returns them",
+           .min = 1,
+           .max = 1000000},
+          problems_in_flight);
   v.field({.key = "heartbeat_seconds",
            .unit = "seconds",
            .meaning = "time between the signs of life a rank sends to the coordinator",
