@@ -6,18 +6,16 @@
 #include <optional>
 #include <utility>
 
-#include <toml++/toml.h>
-
 #include "core/config_schema.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/toml.h"
 
 namespace deepsearch {
 
 namespace {
 
 constexpr uint64_t kMaxFileBytes = 1 << 20;
-constexpr size_t kMaxDotsInKey = 32;
 constexpr size_t kMaxShown = 64;
 
 // What a message shows of the user's own text: one line, not too long.
@@ -48,73 +46,6 @@ class Origin {
   std::string name_;
   bool is_override_;
 };
-
-// toml++ nests one table for each dot of a key and takes them apart recursively, so that a key of half a million dots
-// would exhaust the stack. Dots in strings and comments do not count. Returns the line, or 0 when the text is fine.
-class NestingScan {
- public:
-  explicit NestingScan(std::string_view text) : text_(text) {}
-
-  size_t too_deep_at() {
-    size_t dots = 0;
-    for (size_t i = 0; i < text_.size(); ++i) {
-      const char c = text_[i];
-      if (c == '#') {
-        i = std::min(text_.find('\n', i), text_.size()) - 1;
-      } else if (c == '"' || c == '\'') {
-        i = end_of_string(i);
-      } else if (c == '.') {
-        if (++dots > kMaxDotsInKey) return line_of(i);
-      } else if (c == '\n' || c == ',' || c == '=' || c == '[' || c == '{') {
-        dots = 0;
-      }
-    }
-    return 0;
-  }
-
- private:
-  // The index of the last character of the string that starts at `start`.
-  size_t end_of_string(size_t start) const {
-    const char quote = text_[start];
-    const std::string fence(3, quote);
-    const bool many_lines = text_.substr(start, 3) == fence;
-    for (size_t i = start + (many_lines ? 3 : 1); i < text_.size(); ++i) {
-      if (quote == '"' && text_[i] == '\\') {
-        ++i;
-      } else if (many_lines ? text_.substr(i, 3) == fence : text_[i] == quote) {
-        return many_lines ? i + 2 : i;
-      } else if (!many_lines && text_[i] == '\n') {
-        return i - 1;  // not closed: the parser will say so
-      }
-    }
-    return text_.size();
-  }
-
-  size_t line_of(size_t position) const {
-    return 1 +
-           static_cast<size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(position), '\n'));
-  }
-
-  std::string_view text_;
-};
-
-toml::table parse_toml(const std::string& text, const std::string& name) {
-  if (text.size() > kMaxFileBytes) bad_input("{} has {} bytes; at most {} are read", name, text.size(), kMaxFileBytes);
-  if (const size_t line = NestingScan(text).too_deep_at(); line != 0) {
-    bad_input("{}:{}: a key with more than {} dots", name, line, kMaxDotsInKey);
-  }
-  try {
-    return toml::parse(std::string_view(text), name);
-  } catch (const toml::parse_error& error) {
-    // toml++ quotes the text it stumbled over; keep the message to one line.
-    std::string description;
-    for (const char c : error.description()) {
-      description += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-    }
-    const auto place = error.source().begin;
-    bad_input("{}:{}:{}: TOML: {}", name, place.line, place.column, description);
-  }
-}
 
 std::string found_text(const toml::node& node) {
   switch (node.type()) {
@@ -268,13 +199,11 @@ class Loader {
 
   static toml::table parse_override(const std::string& value, const std::string& key, const Origin& origin) {
     if (value.empty()) bad_input("{}: no value after the equals sign", origin.at({}));
-    // Text behind a line end would be a second assignment.
-    const bool one_line = value.find('\n') == std::string::npos;
-    if (one_line && NestingScan(value).too_deep_at() == 0) {
+    if (value.find('\n') == std::string::npos) {  // text behind a line end would be a second assignment
       try {
-        return toml::parse("value = " + value);
-      } catch (const toml::parse_error&) {
-        // reported below, without toml++'s line and column, which would count an invented prefix
+        return parse_toml("value = " + value, "");
+      } catch (const Error&) {
+        // reported below, without line and column, which would count an invented prefix
       }
     }
     bad_input("{}: {} is not a TOML value for {}", origin.at({}), shown(value), shown_bare(key));
