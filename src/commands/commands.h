@@ -1,0 +1,30 @@
+// The subcommands. Each adds itself to the command line and returns the process's exit code when chosen. Errors are
+// thrown; main() prints them as one line.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace deepsearch {
+
+struct CommandLine {
+  std::vector<std::string> arguments;  // as given, for the record
+  std::function<int()> chosen;         // set by the subcommand's callback
+  int* argc = nullptr;                 // for MPI_Init
+  char*** argv = nullptr;
+  std::string text() const;            // one line
+};
+
+void add_train(CLI::App& app, CommandLine& line);
+void add_sft(CLI::App& app, CommandLine& line);
+void add_generate(CLI::App& app, CommandLine& line);
+void add_inspect(CLI::App& app, CommandLine& line);
+void add_config(CLI::App& app, CommandLine& line);
+void add_bench(CLI::App& app, CommandLine& line);
+
+}  // namespace deepsearch

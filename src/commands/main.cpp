@@ -1,0 +1,51 @@
+// deepsearch: one binary, a subcommand a job.
+#include <cstdio>
+#include <exception>
+
+#include <CLI/CLI.hpp>
+
+#include "commands/commands.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/version.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  using namespace deepsearch;  // NOLINT(google-build-using-namespace): main only
+  CLI::App app{"DeepSearch: Monte Carlo tree search inside reinforcement learning with verifiable rewards"};
+  app.set_version_flag("--version", std::string("deepsearch ") + version() + " (" + revision() + ")");
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+  CommandLine line;
+  line.argc = &argc;
+  line.argv = &argv;
+  line.arguments.assign(argv, argv + argc);
+  add_train(app, line);
+  add_sft(app, line);
+  add_generate(app, line);
+  add_inspect(app, line);
+  add_config(app, line);
+  add_bench(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kExitOk : kExitBadInput;
+  }
+  return line.chosen();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const deepsearch::Error& error) {
+    if (error.what()[0] != '\0') std::fprintf(stderr, "error: %s\n", error.what());
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return deepsearch::kExitFailure;
+  }
+}

@@ -1,0 +1,115 @@
+#include "run/config.h"
+
+#include <algorithm>
+
+#include "core/config.h"
+#include "core/error.h"
+
+namespace deepsearch {
+
+void RunParams::describe(ConfigVisitor& v) {
+  v.field({.key = "seed", .unit = "", .meaning = "keys every random number of the run: problems, sampling, order", .min = 0},
+          seed);
+  v.field({.key = "log_level", .unit = "", .meaning = "least level that is logged", .choices = {"debug", "info", "warning", "error"}},
+          log_level);
+}
+
+void EvalParams::describe(ConfigVisitor& v) {
+  v.field({.key = "every", .unit = "steps", .meaning = "evaluate every so many steps; 0: before the first and after the last only", .min = 0},
+          every);
+  v.field({.key = "problems", .unit = "problems", .meaning = "held-out problems", .min = 1, .max = 1e6}, problems);
+  v.field({.key = "samples", .unit = "rollouts", .meaning = "per problem; Pass@1 is their mean, Pass@k has k = samples", .min = 1, .max = 4096},
+          samples);
+  v.field({.key = "temperature", .unit = "", .meaning = "sampling temperature", .min = 0.01, .max = 10}, temperature);
+  v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
+}
+
+void StoreParams::describe(ConfigVisitor& v) {
+  v.field({.key = "trees", .unit = "", .meaning = "write every tree to the run's parts"}, trees);
+  v.field({.key = "flush_seconds", .unit = "s", .meaning = "readers of a live run see new rows at least this often", .min = 0.1, .max = 3600},
+          flush_seconds);
+}
+
+void Config::describe(ConfigVisitor& v) {
+  v.table("run", "the run as a whole", [this](ConfigVisitor& t) { run.describe(t); });
+  v.table("task", "the embedded problem family (docs/tasks.md)", [this](ConfigVisitor& t) { task.describe(t); });
+  v.table("model", "the policy's shape, or where it is loaded from", [this](ConfigVisitor& t) { model.describe(t); });
+  v.table("engine", "how the policy is run for sampling", [this](ConfigVisitor& t) { engine.describe(t); });
+  v.table("search", "how trees are grown", [this](ConfigVisitor& t) { search.describe(t); });
+  v.table("learn", "what trees teach, and the training steps", [this](ConfigVisitor& t) {
+    learn.describe(t);
+    credit.describe(t);
+  });
+  v.table("sft", "the supervised warm start", [this](ConfigVisitor& t) { sft.describe(t); });
+  v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
+  v.table("ranks", "who does what", [this](ConfigVisitor& t) { ranks.describe(t); });
+  v.table("store", "what is written to disk", [this](ConfigVisitor& t) { store.describe(t); });
+}
+
+namespace {
+
+void resolve(Config& config) {
+  const std::unique_ptr<Task> task = make_task(config.task);
+  if (config.search.step_tokens == 0) config.search.step_tokens = task->step_tokens();
+  if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
+  const int64_t response = config.search.step_tokens * config.search.max_depth;
+  config.credit = resolved(config.credit, config.search);
+  check(config.search);
+  if (config.credit.overlong_penalty > 0 && config.credit.overlong_buffer > config.credit.response_budget) {
+    bad_input("[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; make it smaller or set overlong_penalty = 0",
+              config.credit.overlong_buffer, config.credit.response_budget);
+  }
+  if (config.learn.minibatch_problems > config.learn.problems) {
+    bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", config.learn.minibatch_problems,
+              config.learn.problems);
+  }
+  const int64_t longest = task->max_prompt_tokens() + response;
+  if (config.model.path.empty() && longest > config.model.max_positions) {
+    bad_input("[model].max_positions is {}, but a prompt of {} tokens with {} steps of {} tokens needs {}",
+              config.model.max_positions, task->max_prompt_tokens(), config.search.max_depth, config.search.step_tokens,
+              longest);
+  }
+}
+
+}  // namespace
+
+Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
+  Config config;
+  load_config(path, overrides, [&](ConfigVisitor& v) { config.describe(v); });
+  resolve(config);
+  return config;
+}
+
+Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
+  Config config;
+  load_config_text(text, name, overrides, [&](ConfigVisitor& v) { config.describe(v); });
+  resolve(config);
+  return config;
+}
+
+std::string config_text(const Config& config) {
+  Config copy = config;  // describe() takes fields by reference
+  return dump_config([&](ConfigVisitor& v) { copy.describe(v); });
+}
+
+ModelConfig model_config_of(const ModelParams& model, const Task& task) {
+  ModelConfig config;
+  config.vocab_size = static_cast<int64_t>(task.vocabulary().size());
+  config.hidden_size = model.hidden_size;
+  config.n_layers = model.n_layers;
+  config.n_heads = model.n_heads;
+  config.n_kv_heads = model.n_kv_heads;
+  if (model.n_heads < 1 || model.hidden_size % model.n_heads != 0) {
+    bad_input("[model].hidden_size is {}, which is no multiple of [model].n_heads, {}", model.hidden_size, model.n_heads);
+  }
+  config.head_dim = model.hidden_size / model.n_heads;
+  config.intermediate_size = model.intermediate_size;
+  config.max_positions = model.max_positions;
+  config.tie_embeddings = model.tie_embeddings;
+  config.pad_token = task.pad_token();
+  config.eos_tokens = task.eos_tokens();
+  check_model_config(config);
+  return config;
+}
+
+}  // namespace deepsearch

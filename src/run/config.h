@@ -1,0 +1,71 @@
+// The whole configuration of a run: one struct a folder. `deepsearch config --explain` prints it from the same lists.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/world.h"
+#include "core/config_visitor.h"
+#include "data/task.h"
+#include "engine/params.h"
+#include "learn/params.h"
+#include "model/model_config.h"
+#include "search/credit.h"
+#include "search/params.h"
+
+namespace deepsearch {
+
+struct RunParams {
+  int64_t seed = 1;
+  std::string log_level = "info";
+
+  void describe(ConfigVisitor& v);
+};
+
+// [eval]: held-out problems answered by plain rollouts, before the first step and on the way.
+struct EvalParams {
+  int64_t every = 10;      // steps; 0: before the first and after the last only
+  int64_t problems = 256;
+  int64_t samples = 16;    // per problem; Pass@k has k = samples
+  double temperature = 1.0;
+  double top_p = 1.0;
+
+  void describe(ConfigVisitor& v);
+};
+
+// [store]: what is written to disk.
+struct StoreParams {
+  bool trees = true;           // parts with every tree
+  double flush_seconds = 10;   // readers see rows at least this often
+
+  void describe(ConfigVisitor& v);
+};
+
+struct Config {
+  RunParams run;
+  TaskParams task;
+  ModelParams model;
+  EngineParams engine;
+  SearchParams search;
+  CreditParams credit;  // part of [learn]
+  LearnParams learn;
+  SftParams sft;
+  EvalParams eval;
+  RanksParams ranks;
+  StoreParams store;
+
+  void describe(ConfigVisitor& v);
+};
+
+// The config of `path` ("" for defaults) with overrides, its zeros that mean "the task's own" filled in, and what only
+// shows when keys are seen together checked.
+Config read_config(const std::string& path, const std::vector<std::string>& overrides);
+Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides);
+std::string config_text(const Config& config);
+
+// The model's shape by [model] for the task's vocabulary.
+ModelConfig model_config_of(const ModelParams& model, const Task& task);
+
+}  // namespace deepsearch

@@ -1,0 +1,136 @@
+#include "run/coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/signals.h"
+#include "core/timer.h"
+
+namespace deepsearch {
+
+Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local)
+    : world_(world), mailbox_(mailbox), params_(params), local_(local), watchdog_(world, now_seconds()) {
+  for (const int rank : world.search_ranks()) outstanding_[rank] = 0;
+}
+
+std::vector<int> Coordinator::others() const {
+  std::vector<int> ranks;
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    if (rank != world_.rank()) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+void Coordinator::assign(int rank, size_t count) {
+  AssignMessage message;
+  message.policy_version = policy_version_;
+  for (; count > 0 && !queue_.empty(); --count) {
+    message.items.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  if (message.items.empty()) return;
+  outstanding_[rank] += static_cast<int64_t>(message.items.size());
+  mailbox_.send(rank, message);
+}
+
+void Coordinator::handle(Envelope&& envelope) {
+  watchdog_.heard(envelope.from, now_seconds());
+  if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
+    if (tree->last) {
+      --outstanding_[envelope.from];
+      ++items_done_;
+    }
+    tokens_generated_ += tree->tree.tokens_generated;
+    records_.push_back(std::move(*tree));
+  } else if (auto* report = std::get_if<ReportMessage>(&envelope.message)) {
+    reports_.push_back(std::move(*report));
+  } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
+    watchdog_.heard(envelope.from, *heartbeat, now_seconds());
+    if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
+  } else if (auto* assign = std::get_if<AssignMessage>(&envelope.message); assign && local_) {
+    local_->handle(*assign);
+  } else if (auto* weights = std::get_if<WeightsMessage>(&envelope.message); weights && local_) {
+    local_->handle(*weights);
+  }
+}
+
+// Takes everything that has arrived; with `wait`, sleeps a moment for the first of it.
+void Coordinator::listen(bool wait) {
+  constexpr double kPatience = 0.05;  // seconds between looks at the stop flag and the watchdog
+  std::optional<Envelope> envelope = wait ? mailbox_.wait(kPatience) : mailbox_.receive();
+  while (envelope) {
+    handle(std::move(*envelope));
+    envelope = mailbox_.receive();
+  }
+}
+
+Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t)>& progress) {
+  const auto wanted = static_cast<int64_t>(items.size());
+  queue_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+  items_done_ = 0;
+  records_.clear();
+  watchdog_ = Watchdog(world_, now_seconds());  // nobody was listened to while this rank was learning
+  Harvest harvest;
+  while (items_done_ < wanted && !harvest.interrupted) {
+    for (const auto& [rank, outstanding] : outstanding_) {
+      // Refill in lumps: a message for each finished problem would be all overhead when problems are small.
+      const int64_t room = params_.problems_in_flight - outstanding;
+      if (room * 4 >= params_.problems_in_flight || outstanding == 0) assign(rank, static_cast<size_t>(std::max<int64_t>(room, 0)));
+    }
+    const bool worked = local_ != nullptr && local_->pump();
+    listen(/*wait=*/!worked);
+    progress(items_done_);
+    watchdog_.heard(world_.rank(), now_seconds());
+    if (const auto silent = watchdog_.silent(now_seconds())) world_.abort("growing trees", silent->text, kExitFailure);
+    harvest.interrupted = stop_requested();
+  }
+  std::sort(records_.begin(), records_.end(), [](const TreeMessage& a, const TreeMessage& b) {
+    return std::tie(a.tree.key, b.tree.kind) < std::tie(b.tree.key, a.tree.kind);  // groups (the larger kind) first
+  });
+  harvest.records = std::move(records_);
+  records_.clear();
+  return harvest;
+}
+
+void Coordinator::publish(const ModelWeights& weights, int64_t policy_version) {
+  policy_version_ = policy_version;
+  WeightsMessage message;
+  message.policy_version = policy_version;
+  message.values = flatten(weights);
+  mailbox_.send_all(world_.search_ranks(), message);
+  listen(/*wait=*/false);
+}
+
+void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
+  std::vector<int> learners;
+  for (const int rank : world_.learner_ranks()) {
+    if (rank != world_.rank()) learners.push_back(rank);
+  }
+  if (learners.empty()) return;
+  for (const TreeRecord& tree : trees) {
+    TreeMessage message;
+    message.tree = tree;
+    mailbox_.send_all(learners, message);
+  }
+  ControlMessage learn;
+  learn.command = ControlMessage::Command::kLearn;
+  learn.step = step;
+  mailbox_.send_all(learners, learn);
+}
+
+void Coordinator::stop_all(const std::string& why) {
+  ControlMessage stop;
+  stop.command = ControlMessage::Command::kStop;
+  stop.why = why;
+  mailbox_.send_all(others(), stop);
+  constexpr double kLongest = 10;
+  mailbox_.flush(kLongest);
+}
+
+std::vector<ReportMessage> Coordinator::take_reports() {
+  listen(/*wait=*/false);
+  return std::exchange(reports_, {});
+}
+
+}  // namespace deepsearch

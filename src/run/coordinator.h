@@ -1,0 +1,71 @@
+// Coordinator: hands problems to search ranks and gathers what they grow. Lives on learner 0, in its thread.
+//
+// A rank gets a new problem when it returns one, so ranks of different speed share a step's work; what is grown does
+// not depend on who grows it. Records are returned in key order. In a world of one it pumps the local worker itself.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/mailbox.h"
+#include "comm/watchdog.h"
+#include "comm/world.h"
+#include "run/search_worker.h"
+
+namespace deepsearch {
+
+// What came of a stretch of search work.
+struct Harvest {
+  std::vector<TreeMessage> records;  // by (key, group before tree)
+  bool interrupted = false;          // stop was asked for: records are what had come by then
+};
+
+class Coordinator {
+ public:
+  // `local` is the worker of a world of one, else null.
+  Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local);
+
+  // Grows all items under the current policy. `progress(records so far)` is called as they come.
+  Harvest grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t items_done)>& progress);
+
+  // A new policy version for every search rank; each answers with a report of the time since the last one.
+  void publish(const ModelWeights& weights, int64_t policy_version);
+
+  // Gives the other learners the step's batch and the word to train on it.
+  void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
+
+  // Between pieces of long local work: takes messages in, so that senders' buffers drain.
+  void keep_alive() { listen(/*wait=*/false); }
+
+  // Ends the loops of all other ranks.
+  void stop_all(const std::string& why);
+
+  // Reports that have come since the last call.
+  std::vector<ReportMessage> take_reports();
+  int64_t tokens_generated() const { return tokens_generated_; }
+
+ private:
+  void assign(int rank, size_t count);
+  void handle(Envelope&& envelope);
+  void listen(bool wait);
+  std::vector<int> others() const;
+
+  World& world_;
+  Mailbox& mailbox_;
+  RanksParams params_;
+  SearchWorker* local_;
+  Watchdog watchdog_;
+  int64_t policy_version_ = 0;
+  std::deque<AssignMessage::Item> queue_;
+  std::map<int, int64_t> outstanding_;  // items by search rank
+  int64_t items_done_ = 0;
+  std::vector<TreeMessage> records_;
+  std::vector<ReportMessage> reports_;
+  int64_t tokens_generated_ = 0;
+};
+
+}  // namespace deepsearch

@@ -1,0 +1,147 @@
+#include "run/metric_rows.h"
+
+#include <algorithm>
+
+namespace deepsearch {
+
+namespace {
+
+double phase(const ReportMessage& report, const std::string& name) {
+  for (size_t i = 0; i < report.phases.size() && i < report.phase_seconds.size(); ++i) {
+    if (report.phases[i] == name) return report.phase_seconds[i];
+  }
+  return 0;
+}
+
+double cost(const RunTotals& totals) {
+  return static_cast<double>(totals.tokens_generated) + 3.0 * static_cast<double>(totals.tokens_trained);
+}
+
+// Means over a rank's trees, as in the paper's search table.
+struct TreeMeans {
+  double depth = 0, entropy = 0, reward = 0, iterations = 0, seconds = 0;
+};
+
+TreeMeans means_of(const std::vector<const TreeRecord*>& grown) {
+  TreeMeans means;
+  double trees = 0;
+  double leaves = 0;
+  for (const TreeRecord* tree : grown) {
+    if (tree->kind != RecordKind::kTree) continue;
+    ++trees;
+    means.iterations += tree->iterations;
+    means.seconds += tree->seconds;
+    for (const RecordedLeaf& leaf : tree->recorded) {
+      ++leaves;
+      means.depth += tree->nodes[static_cast<size_t>(leaf.leaf)].depth;
+      means.entropy += leaf.entropy;
+      means.reward += leaf.reward;
+    }
+  }
+  const double by_tree = 1 / std::max(trees, 1.0);
+  const double by_leaf = 1 / std::max(leaves, 1.0);
+  return {means.depth * by_leaf, means.entropy * by_leaf, means.reward * by_leaf, means.iterations * by_tree,
+          means.seconds * by_tree};
+}
+
+std::vector<std::string> names_of(const MetricsRow& row) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : row) names.push_back(name);
+  return names;
+}
+
+}  // namespace
+
+MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
+                       const RunTotals& totals) {
+  double trajectories = 0;
+  double reward = 0;
+  for (const TreeRecord& tree : batch.trees) {
+    trajectories += static_cast<double>(tree.recorded.size());
+    for (const RecordedLeaf& leaf : tree.recorded) reward += leaf.reward;
+  }
+  const double seen = std::max<double>(1, static_cast<double>(batch.seen));
+  return {{"step", step},
+          {"round", 0},
+          {"policy_version", step},
+          {"problems", batch.seen},
+          {"trees", batch.trees.size()},
+          {"trajectories", trajectories},
+          {"trained_tokens", stats.trained_tokens},
+          {"loss", stats.loss},
+          {"policy_entropy", stats.policy_entropy},
+          {"grad_norm", stats.grad_norm},
+          {"clip_fraction", stats.clip_fraction},
+          {"dual_clip_fraction", stats.dual_clip_fraction},
+          {"approx_kl", stats.approx_kl},
+          {"ratio_max", stats.ratio_max},
+          {"mismatch_kl", stats.mismatch_kl},
+          {"lr", stats.lr},
+          {"advantage_mean", stats.advantage_mean},
+          {"advantage_std", stats.advantage_std},
+          {"positive_fraction", stats.positive_fraction},
+          {"reward_mean", reward / std::max(trajectories, 1.0)},
+          {"solved_fraction", static_cast<double>(batch.solved) / seen},
+          {"uniform_fraction", static_cast<double>(batch.uniform) / seen},
+          {"skipped_steps", stats.skipped_updates},
+          {"seconds_wait", seconds.wait},
+          {"seconds_learn", seconds.learn},
+          {"seconds_weights", seconds.weights},
+          {"seconds_logging", seconds.logging},
+          {"seconds_checkpoint", seconds.checkpoint},
+          {"seconds_total", seconds.total},
+          {"elapsed", totals.elapsed},
+          {"tokens_generated", totals.tokens_generated},
+          {"tokens_trained", totals.tokens_trained},
+          {"cost", cost(totals)}};
+}
+
+MetricsRow eval_row(int64_t step, const Evaluation& evaluation, double temperature, const RunTotals& totals) {
+  return {{"step", step},
+          {"elapsed", totals.elapsed},
+          {"tokens_generated", totals.tokens_generated},
+          {"tokens_trained", totals.tokens_trained},
+          {"cost", cost(totals)},
+          {"pass_at_1", evaluation.pass_at_1},
+          {"pass_at_k", evaluation.pass_at_k},
+          {"k", evaluation.k},
+          {"problems", evaluation.problems},
+          {"samples", evaluation.samples},
+          {"temperature", temperature},
+          {"reward_mean", evaluation.reward_mean},
+          {"response_tokens_mean", evaluation.response_tokens_mean},
+          {"truncated_fraction", evaluation.truncated_fraction},
+          {"entropy_mean", evaluation.entropy_mean},
+          {"split_test", 1}};
+}
+
+MetricsRow search_row(const ReportMessage& report, int rank, const std::vector<const TreeRecord*>& grown) {
+  const TreeMeans means = means_of(grown);
+  double total = 0;
+  for (const double seconds : report.phase_seconds) total += seconds;
+  return {{"step", report.step},
+          {"rank", rank},
+          {"trees", report.trees},
+          {"groups", report.groups},
+          {"tokens_generated", report.tokens_generated},
+          {"tokens_prefilled", report.tokens_prefilled},
+          {"seconds_total", total},
+          {"seconds_generating", phase(report, "generating")},
+          {"seconds_bookkeeping", phase(report, "bookkeeping")},
+          {"seconds_logging", phase(report, "logging")},
+          {"seconds_waiting", phase(report, "waiting")},
+          {"tree_depth_mean", means.depth},
+          {"tree_entropy_mean", means.entropy},
+          {"tree_reward_mean", means.reward},
+          {"tree_iterations_mean", means.iterations},
+          {"tree_seconds_mean", means.seconds},
+          {"tokens_per_second", static_cast<double>(report.tokens_generated) / std::max(total, 1e-9)}};
+}
+
+std::map<std::string, std::vector<std::string>> metric_row_tables() {
+  return {{"learner", names_of(learner_row(0, {}, {}, {}, {}))},
+          {"search", names_of(search_row({}, 0, {}))},
+          {"eval", names_of(eval_row(0, {}, 0, {}))}};
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,134 @@
+#include "run/search_worker.h"
+
+#include <utility>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace deepsearch {
+
+using Work = AssignMessage::Work;
+
+SearchWorker::SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier,
+                           const ModelConfig& model, PartWriter* part)
+    : world_(world),
+      mailbox_(mailbox),
+      config_(config),
+      part_(part),
+      engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank())),
+      forest_(*engine_, verifier, config.search,
+              {.seed = static_cast<uint64_t>(config.run.seed), .made_by_rank = world.rank()}) {
+  weights_.config = model;
+  for (const TensorShape& tensor : expected_tensors(model)) {
+    int64_t values = 1;
+    for (const int64_t extent : tensor.shape) values *= extent;
+    weights_.tensors.push_back({tensor.name, tensor.shape, std::vector<float>(static_cast<size_t>(values))});
+  }
+}
+
+void SearchWorker::handle(const AssignMessage& message) {
+  if (message.policy_version != engine_->policy_version()) {
+    failure("assigned work for policy version {}, but this rank has version {}", message.policy_version,
+            engine_->policy_version());
+  }
+  for (const AssignMessage::Item& item : message.items) {
+    running_[item.key] = item;
+    start(item, item.work);
+  }
+}
+
+void SearchWorker::handle(const WeightsMessage& message) {
+  if (engine_->policy_version() >= 0 && message.policy_version > 0) {
+    mailbox_.send(world_.coordinator_rank(), take_report(message.policy_version));
+  }
+  const ScopedPhase phase(phases_, "weights");
+  unflatten(message.values, weights_);
+  engine_->set_weights(weights_, message.policy_version);
+}
+
+void SearchWorker::start(const AssignMessage::Item& item, Work work) {
+  SearchParams params = config_.search;
+  params.temperature = item.temperature;
+  params.top_p = item.top_p;
+  if (work == Work::kTree) {
+    forest_.add_tree(item.problem, item.key, params);
+  } else {
+    forest_.add_rollouts(item.problem, item.key, item.samples, params);
+  }
+}
+
+bool SearchWorker::pump() {
+  if (idle()) return false;
+  forest_.pump();
+  for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
+  if (part_ != nullptr && flushed_.seconds() > config_.store.flush_seconds) {
+    const ScopedPhase phase(phases_, "logging");
+    part_->flush();
+    flushed_.restart();
+  }
+  return true;
+}
+
+bool SearchWorker::idle() const { return forest_.growing() == 0; }
+
+const char* SearchWorker::phase() const { return idle() ? "waiting for work" : "searching"; }
+
+void SearchWorker::finish(TreeRecord&& record) {
+  const auto found = running_.find(record.key);
+  if (found == running_.end()) failure("a finished tree of problem {} that was never assigned", record.problem.id);
+  const AssignMessage::Item item = found->second;
+  record.policy_version = engine_->policy_version();
+  (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
+  const bool hand_over = item.work == Work::kHandOver && record.kind == RecordKind::kRollouts && !has_correct(record);
+  if (hand_over) {
+    start(item, Work::kTree);
+  } else {
+    running_.erase(found);
+  }
+  deliver(item.work, !hand_over, std::move(record));
+}
+
+void SearchWorker::deliver(Work work, bool last, TreeRecord&& record) {
+  if (part_ != nullptr && work != Work::kEvaluate) {
+    const ScopedPhase phase(phases_, "logging");
+    part_->append(record);
+  }
+  const ScopedPhase phase(phases_, "sending");
+  TreeMessage message;
+  message.work = work;
+  message.last = last;
+  message.tree = std::move(record);
+  mailbox_.send(world_.coordinator_rank(), message);
+}
+
+ReportMessage SearchWorker::take_report(int64_t step) {
+  phases_.add("generating", forest_.generator_seconds() - generating_reported_);
+  phases_.add("bookkeeping", forest_.bookkeeping_seconds() - bookkeeping_reported_);
+  generating_reported_ = forest_.generator_seconds();
+  bookkeeping_reported_ = forest_.bookkeeping_seconds();
+  const EngineCounters& now = engine_->counters();
+  ReportMessage report;
+  report.step = step;
+  report.search_index = world_.search_index();
+  report.trees = trees_done_ - trees_reported_;
+  report.groups = groups_done_ - groups_reported_;
+  report.tokens_generated = now.tokens_generated - reported_.tokens_generated;
+  report.tokens_prefilled = now.tokens_prefilled - reported_.tokens_prefilled;
+  for (const auto& [name, entry] : phases_.entries()) {
+    report.phases.push_back(name);
+    report.phase_seconds.push_back(entry.seconds);
+  }
+  phases_ = PhaseTimes();
+  reported_ = now;
+  trees_reported_ = trees_done_;
+  groups_reported_ = groups_done_;
+  return report;
+}
+
+void SearchWorker::cancel() {
+  forest_.cancel_all();
+  forest_.take_finished();
+  running_.clear();
+}
+
+}  // namespace deepsearch

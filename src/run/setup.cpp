@@ -1,0 +1,102 @@
+#include "run/setup.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "core/error.h"
+#include "core/version.h"
+
+namespace deepsearch {
+
+void agree(World& world, const std::function<void()>& work) {
+  std::string mine;
+  int exit_code = kExitOk;
+  try {
+    work();
+  } catch (const Error& error) {
+    mine = error.what();
+    exit_code = error.exit_code();
+  } catch (const std::exception& error) {
+    mine = error.what();
+    exit_code = kExitFailure;
+  }
+  // The exit code travels in front of the text, so that all ranks end alike.
+  const std::string first = world.first_error(mine.empty() ? "" : std::to_string(exit_code) + " " + mine);
+  if (first.empty()) return;
+  const size_t blank = first.find(' ');
+  throw AgreedError(first.substr(blank + 1), std::atoi(first.substr(0, blank).c_str()));
+}
+
+void check_layout(const Config& config, const World& world) {
+  if (world.n_search() > config.learn.problems) {
+    bad_input("{} search ranks for [learn].problems = {}: some would never have work; use fewer ranks or more problems",
+              world.n_search(), config.learn.problems);
+  }
+}
+
+ModelWeights start_weights(const Config& config, const Task& task) {
+  if (config.model.path.empty()) {
+    return fresh_weights(model_config_of(config.model, task), static_cast<uint64_t>(config.run.seed));
+  }
+  ModelWeights weights = load_model(config.model.path);
+  const auto vocabulary = static_cast<int64_t>(task.vocabulary().size());
+  if (weights.config.vocab_size != vocabulary) {
+    bad_input("[model].path {}: a vocabulary of {}, but task {} has {} tokens", config.model.path, weights.config.vocab_size,
+              task.params().name, vocabulary);
+  }
+  if (weights.config.eos_tokens != task.eos_tokens()) {
+    bad_input("[model].path {}: its end-of-sequence tokens are not task {}'s", config.model.path, task.params().name);
+  }
+  const int64_t longest = task.max_prompt_tokens() + config.search.max_depth * config.search.step_tokens;
+  if (weights.config.max_positions < longest) {
+    bad_input("[model].path {}: {} positions, but [task] and [search] need {}", config.model.path,
+              weights.config.max_positions, longest);
+  }
+  return weights;
+}
+
+std::string describe_model(const ModelWeights& weights) {
+  return fmt::format("llama, {} parameters, {} layers of {}", parameter_count(weights.config), weights.config.n_layers,
+                     weights.config.hidden_size);
+}
+
+RunInfo run_info(World& world, const Config& config, const std::string& command_line) {
+  RunInfo info;
+  info.config_text = config_text(config);
+  info.seed = static_cast<uint64_t>(config.run.seed);
+  info.revision = revision();
+  info.rank_layout = world.size() == 1 ? "1 rank that searches and learns"
+                                       : fmt::format("{} search, {} learner", world.n_search(), world.n_learners());
+  for (int rank = 0; rank < world.size(); ++rank) {
+    info.hosts.push_back(world.host_of(rank));
+    info.roles.push_back(world.name_of(rank));
+  }
+  info.command_line = command_line;
+  const char* job = std::getenv("SLURM_JOB_ID");
+  info.job_id = job != nullptr ? job : "";
+  return info;
+}
+
+LogLevel log_level_of(const RunParams& params) {
+  if (params.log_level == "debug") return LogLevel::kDebug;
+  if (params.log_level == "warning") return LogLevel::kWarning;
+  if (params.log_level == "error") return LogLevel::kError;
+  return LogLevel::kInfo;
+}
+
+Transport transport_of(const RanksParams& params) {
+  if (params.transport == "mpi") return Transport::kMpi;
+  if (params.transport == "nccl") return Transport::kNccl;
+  return Transport::kAuto;
+}
+
+int64_t learner_threads(const LearnParams& params, const World& world) {
+  if (params.threads > 0) return params.threads;
+  int learners_here = 0;
+  for (const int rank : world.learner_ranks()) learners_here += world.host_of(rank) == world.host() ? 1 : 0;
+  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  return std::max<int64_t>(1, cores / std::max(learners_here, 1));
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,41 @@
+// What ranks do together before a run, and the small decisions taken from config and world.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "comm/collectives.h"
+#include "comm/world.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "data/task.h"
+#include "model/weights.h"
+#include "run/config.h"
+#include "store/run_info.h"
+
+namespace deepsearch {
+
+// An error that every rank knows of and throws: the job can end in the ordinary way.
+class AgreedError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Runs `work` on every rank. If it throws anywhere, every rank throws the first rank's error: no rank is left waiting.
+void agree(World& world, const std::function<void()>& work);
+
+// bad_input for rank layouts that cannot work.
+void check_layout(const Config& config, const World& world);
+
+// The base policy: [model].path, or fresh weights of [model]'s shape keyed by the seed.
+ModelWeights start_weights(const Config& config, const Task& task);
+std::string describe_model(const ModelWeights& weights);  // "llama, 148,800 parameters, 3 layers of 64"
+
+RunInfo run_info(World& world, const Config& config, const std::string& command_line);  // collective
+LogLevel log_level_of(const RunParams& params);
+Transport transport_of(const RanksParams& params);
+// [learn].threads, or the cores this process may use, shared by the host's learners. Search ranks wait while learners
+// learn, so their cores count.
+int64_t learner_threads(const LearnParams& params, const World& world);
+
+}  // namespace deepsearch

@@ -1,0 +1,141 @@
+#include "run/train.h"
+
+#include <cstdlib>
+#include <optional>
+
+#include "comm/collectives.h"
+#include "comm/mailbox.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/signals.h"
+#include "core/timer.h"
+#include "core/version.h"
+#include "learn/trainer.h"
+#include "run/coordinator.h"
+#include "run/ranks.h"
+#include "run/search_worker.h"
+#include "run/setup.h"
+#include "run/training.h"
+#include "store/part_writer.h"
+#include "store/run_folder.h"
+#include "store/run_writer.h"
+#include "verify/task_verifier.h"
+
+namespace deepsearch {
+
+namespace {
+
+// What every rank has once set-up is through.
+struct Rank {
+  World& world;
+  Config config;
+  std::unique_ptr<Task> task;
+  ModelWeights start;
+  RunInfo info;
+  std::filesystem::path folder;
+};
+
+// Ends a run that was stopped, or finished, the same way: parts closed first, so that run.h5 links to whole files.
+struct Ending {
+  bool finished = false;
+  double seconds = 0;
+};
+
+void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* local, Ending& ending,
+                std::optional<RunWriter>& store) {
+  const Stopwatch watch;
+  store.emplace(rank.folder, rank.info, metric_row_tables());
+  Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local);
+  Training training(rank.config, *rank.task, rank.world, coordinator, trainer, *store, rank.folder, rank.start);
+  ending.finished = training.run();
+  if (ending.finished) training.save_checkpoint();
+  training.record_search();
+  coordinator.stop_all(ending.finished ? "finished" : "stopped");
+  ending.seconds = watch.seconds();
+  if (!ending.finished) {
+    log_warning("stopped by signal {} after {} of {} steps; what was written is whole", stop_signal(),
+                training.steps_done(), rank.config.learn.steps);
+    return;
+  }
+  const Evaluation& base = training.evaluations().front();
+  const Evaluation& trained = training.evaluations().back();
+  fmt::print("held-out Pass@{}: base {:.3f} -> trained {:.3f}\n", base.k, base.pass_at_k, trained.pass_at_k);
+  fmt::print("held-out Pass@1: base {:.3f} -> trained {:.3f} ({} problems, {} samples)\n", base.pass_at_1,
+             trained.pass_at_1, base.problems, base.samples);
+}
+
+void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std::optional<PartWriter>& part) {
+  World& world = rank.world;
+  Mailbox mailbox(world);
+  const TaskVerifier verifier(*rank.task);
+  std::optional<SearchWorker> worker;
+  if (world.searches()) {
+    if (rank.config.store.trees) {
+      part.emplace(part_path(rank.folder, world.search_index(), /*attempt=*/1, /*sequence=*/1), rank.info, world.rank(),
+                   rank.config.store.flush_seconds);
+    }
+    worker.emplace(world, mailbox, rank.config, verifier, rank.start.config, part ? &*part : nullptr);
+    log_info("engine: {}", worker->engine().description());
+  }
+  if (!world.learns()) {
+    search_rank_loop(world, mailbox, *worker);
+    return;
+  }
+  const auto collectives = make_learner_collectives(world, transport_of(rank.config.ranks));
+  if (world.is_coordinator()) log_info("gradients: {}", collectives->description());
+  const int64_t per_step = (rank.config.learn.problems + rank.config.learn.minibatch_problems - 1) /
+                           rank.config.learn.minibatch_problems * rank.config.learn.epochs;
+  LearnParams learn = rank.config.learn;
+  learn.threads = learner_threads(learn, world);
+  Trainer trainer(rank.start, learn, *collectives, per_step * learn.steps);
+  if (world.is_coordinator()) {
+    coordinate(rank, mailbox, trainer, worker ? &*worker : nullptr, ending, store);
+  } else {
+    learner_rank_loop(world, mailbox, rank.config, trainer);
+  }
+}
+
+}  // namespace
+
+int run_train(World& world, const TrainRequest& request) {
+  Rank rank{world, {}, nullptr, {}, {}, request.run_folder};
+  agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
+  world.assign_roles(rank.config.ranks);
+  agree(world, [&] {
+    check_layout(rank.config, world);
+    rank.task = make_task(rank.config.task);
+    rank.start = start_weights(rank.config, *rank.task);
+  });
+  agree(world, [&] {
+    if (world.is_coordinator()) prepare_run_folder(rank.folder, request.force, /*resume=*/false);
+  });
+  rank.info = run_info(world, rank.config, request.command_line);
+  agree(world, [&] {
+    if (world.is_coordinator()) write_file_atomically(rank.folder / "config.toml", rank.info.config_text);
+  });
+  start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
+  log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
+  install_stop_signals();
+  if (world.is_coordinator()) log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
+
+  Ending ending;
+  std::optional<RunWriter> store;
+  std::optional<PartWriter> part;
+  run_roles(rank, ending, store, part);
+  if (part) part->close();
+  const std::vector<std::string> parts =
+      world.gather_text(part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());
+  if (store) {
+    std::vector<std::string> names;
+    for (const std::string& name : parts) {
+      if (!name.empty()) names.push_back(name);
+    }
+    store->finish(ending.finished ? "finished" : fmt::format("interrupted: signal {}", stop_signal()), ending.seconds, names);
+  }
+  std::string finished = ending.finished ? "yes" : "";
+  world.broadcast_text(finished, world.coordinator_rank());
+  return finished.empty() ? 128 + std::max(stop_signal(), 1) : kExitOk;
+}
+
+}  // namespace deepsearch
