@@ -35,6 +35,10 @@ void check_model_config(const ModelConfig& config) {
     bad_input("model: n_heads is {} and n_kv_heads {}; heads must be a multiple of key-value heads", config.n_heads,
               config.n_kv_heads);
   }
+  if (config.hidden_size % config.n_heads != 0) {
+    bad_input("model: hidden_size is {} and n_heads {}; transformers opens only multiples (head_dim may differ)",
+              config.hidden_size, config.n_heads);
+  }
   if (config.head_dim % 2 != 0) {
     bad_input("model: head_dim is {}; rotary positions turn pairs of numbers, so it must be even", config.head_dim);
   }
