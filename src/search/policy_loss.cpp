@@ -60,7 +60,7 @@ std::vector<double> token_weights(const PolicyLossInput& input, Aggregation aggr
         weights[i] = 1 / rows;
         break;
       case Aggregation::kSeqMeanTokenMean:
-        weights[i] = 1 / (rows * (row_count[i / static_cast<size_t>(input.columns)] + kCountEpsilon));
+        weights[i] = 1 / (rows * row_count[i / static_cast<size_t>(input.columns)]);
         break;
       case Aggregation::kSeqMeanTokenSumNorm:
         weights[i] = 1 / static_cast<double>(input.columns);

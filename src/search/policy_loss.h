@@ -36,7 +36,9 @@ struct PolicyLoss {
 };
 
 // Per token −min(ρÂ, clip(ρ, 1 − clip_low, 1 + clip_high)·Â), and where Â < 0 at most −c·Â, with ρ = exp(new − old),
-// the exponent held within ±20 (as the reference). Means divide by (count + 1e-8). Throws failure when sizes disagree.
+// the exponent held within ±20 (as the reference). Means over all tokens
+// divide by (count + 1e-8), those over one row by its plain count (both as the reference). Throws failure when sizes
+// disagree.
 PolicyLoss policy_loss(const PolicyLossInput& input, const PolicyLossOptions& options);
 
 }  // namespace deepsearch

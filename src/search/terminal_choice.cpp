@@ -17,20 +17,20 @@ TerminalClass class_of(Outcome outcome, double reward, Classes classes) {
 size_t pick_terminal(std::span<const TerminalCandidate> candidates, NegativeSelection negative, double uniform) {
   TerminalClass best_class = TerminalClass::kIncomplete;
   for (const auto& candidate : candidates) best_class = std::min(best_class, candidate.cls);
-  std::vector<size_t> members;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates[i].cls == best_class) members.push_back(i);
-  }
   if (best_class == TerminalClass::kCorrect) negative = NegativeSelection::kMostConfident;
-  if (negative == NegativeSelection::kRandom) {
-    const auto drawn = static_cast<size_t>(uniform * static_cast<double>(members.size()));
-    return members[std::min(drawn, members.size() - 1)];
-  }
-  size_t pick = members.front();
-  for (const size_t i : members) {
-    const bool better = negative == NegativeSelection::kMostConfident
-                            ? candidates[i].entropy < candidates[pick].entropy
-                            : candidates[i].entropy > candidates[pick].entropy;
+  const auto in_class = [&](const TerminalCandidate& candidate) { return candidate.cls == best_class; };
+  const auto members = std::count_if(candidates.begin(), candidates.end(), in_class);
+  auto to_skip = std::min(static_cast<std::ptrdiff_t>(uniform * static_cast<double>(members)), members - 1);
+  size_t pick = candidates.size();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (!in_class(candidates[i])) continue;
+    if (negative == NegativeSelection::kRandom) {
+      if (to_skip-- == 0) return i;
+      continue;
+    }
+    const bool better = pick == candidates.size() || (negative == NegativeSelection::kMostConfident
+                                                          ? candidates[i].entropy < candidates[pick].entropy
+                                                          : candidates[i].entropy > candidates[pick].entropy);
     if (better) pick = i;
   }
   return pick;
