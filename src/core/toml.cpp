@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "core/error.h"
 
@@ -62,6 +63,28 @@ class NestingScan {
   std::string_view text_;
 };
 
+bool asserts(std::string_view text) {
+  try {
+    [[maybe_unused]] const toml::table table = toml::parse(text);
+  } catch (const TomlAssertion&) {
+    return true;
+  } catch (const toml::parse_error&) {
+    return false;
+  }
+  return false;
+}
+
+// The parser reads forward only, so that it fails its assertion on every run of whole lines that holds the culprit and
+// on no shorter one: bisection finds the line.
+size_t line_of_assertion(std::string_view text) {
+  std::vector<size_t> ends;  // of each line, one past its newline
+  for (size_t i = text.find('\n'); i != std::string_view::npos; i = text.find('\n', i + 1)) ends.push_back(i + 1);
+  ends.push_back(text.size());
+  const auto found =
+      std::partition_point(ends.begin(), ends.end() - 1, [&](size_t end) { return !asserts(text.substr(0, end)); });
+  return 1 + static_cast<size_t>(found - ends.begin());
+}
+
 }  // namespace
 
 toml::table parse_toml(const std::string& text, const std::string& name) {
@@ -72,7 +95,7 @@ toml::table parse_toml(const std::string& text, const std::string& name) {
   try {
     return toml::parse(std::string_view(text), name);
   } catch (const TomlAssertion&) {
-    bad_input("{}: TOML: malformed (the parser gave up without naming a place)", name);
+    bad_input("{}:{}: TOML: not a key, value or table that can be read", name, line_of_assertion(text));
   } catch (const toml::parse_error& error) {
     // toml++ quotes the text it stumbled over; keep the message to one line.
     std::string description;

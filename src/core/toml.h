@@ -7,7 +7,7 @@
 
 namespace deepsearch {
 
-// toml++ 3.3 guards some malformed input ("a = ," among others) by assertions only; with NDEBUG they even turn into
+// toml++ 3.3 guards some malformed input ("a = [}", "[.]") by assertions only; with NDEBUG they even turn into
 // undefined behaviour. Here they throw, and parse_toml reports them like any other syntax error.
 class TomlAssertion : public std::logic_error {
  public:

@@ -155,6 +155,13 @@ TEST(ConfigErrors, SyntaxNamesLineAndColumn) {
   EXPECT_THAT(refusal("run.name = \"\xff\"\n"), testing::StartsWith("run.toml:1:"));
 }
 
+// Text on which toml++ 3.3 fails an assertion of its own instead of reporting an error.
+TEST(ConfigErrors, AssertionsOfTheParserAreErrorsWithTheirLine) {
+  EXPECT_EQ(refusal("seed = 1\nsearch.sizes = [}\nseed = 3\n"),
+            "run.toml:2: TOML: not a key, value or table that can be read");
+  EXPECT_THAT(refusal("[.]"), testing::StartsWith("run.toml:1: TOML: not a key"));
+}
+
 TEST(ConfigErrors, HostileTextIsRefused) {
   std::string dots = "a";
   for (int i = 0; i < 200000; ++i) dots += ".a";
