@@ -1,0 +1,84 @@
+"""Checks that every folder of src/ includes only itself and folders above it, and that third-party headers are named
+only where they belong. Standard library only: `python3 tests/build/layering.py [SRC]`; exit code 1 and one line a
+violation otherwise.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+# The rule, read once: a folder may use those before it.
+ORDER = ["core", "data", "verify", "search", "comm", "store", "model", "engine", "learn", "rounds", "run", "commands"]
+
+# What a header is, and the folders that may name it.
+OWNERS = [
+    ("MPI", re.compile(r"^mpi(-ext)?\.h$|^openmpi/"), {"comm", "run", "commands"}),
+    ("NCCL", re.compile(r"^nccl"), {"comm"}),
+    ("HDF5", re.compile(r"^(hdf5|H5)[^/]*$|^hdf5/"), {"store"}),
+    ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"model", "engine", "learn", "run", "commands"}),
+    ("toml++ (core/toml.h sets it up)", re.compile(r"^toml\+\+/|^toml\.hpp$"), {"core"}),
+]
+
+SUFFIXES = {".h", ".hpp", ".cpp", ".cc", ".cu", ".cuh", ".inc"}
+INCLUDE = re.compile(r'^\s*#\s*include(?:_next)?\s*(?:<([^>]+)>|"([^"]+)")')
+GENERATED = {"deepsearch_version.h"}
+
+
+def without_comments(text):
+    """The text with comments blanked, line numbers kept. String and character literals are left alone:
+    a "//" in one starts no comment."""
+    pattern = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
+    return pattern.sub(lambda m: m[0] if m[0][0] in "\"'" else re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def includes_of(text):
+    """(line number, header, written in quotes) of each include line."""
+    for number, line in enumerate(without_comments(text).splitlines(), 1):
+        found = INCLUDE.match(line)
+        if found:
+            yield number, found[1] or found[2], found[2] is not None
+
+
+def complaint(folder, header, quoted):
+    """What is wrong with `header` in a file of `folder`, or None."""
+    first = header.split("/")[0]
+    if first in ORDER and "/" in header:
+        if ORDER.index(first) > ORDER.index(folder):
+            return f"{folder} may not include {header}: {first} lies below it"
+        return "write the path without .." if ".." in header.split("/") else None
+    if quoted and header not in GENERATED:
+        return f'write "{header}" as "folder/file", or in <> when it is not ours'
+    for name, pattern, folders in OWNERS:
+        if pattern.search(header) and folder not in folders:
+            return f"{folder} may not include {header}: only {', '.join(sorted(folders, key=ORDER.index))} use {name}"
+    return None
+
+
+def violations(src):
+    """One line a violation over all files below `src`."""
+    n_files = 0
+    for path in sorted(src.rglob("*")):
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        n_files += 1
+        parts = path.relative_to(src).parts
+        if len(parts) < 2 or parts[0] not in ORDER:
+            yield f"{path}:1: lies in no folder of the order ({', '.join(ORDER)})"
+            continue
+        for number, header, quoted in includes_of(path.read_text(encoding="utf-8")):
+            problem = complaint(parts[0], header, quoted)
+            if problem:
+                yield f"{path}:{number}: {problem}"
+    if n_files == 0:
+        yield f"{src}: no source files"
+
+
+def main(arguments):
+    src = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2] / "src"
+    found = list(violations(src))
+    print("\n".join(found) if found else "layering: every include keeps the order")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
