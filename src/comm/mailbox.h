@@ -1,7 +1,8 @@
 // Mailbox: typed messages between ranks. send() never waits for the receiver (buffers are kept until MPI is done with
 // them); receive() takes what has arrived, in order per sender. A message is a header (magic, version, kind, length,
 // checksum) and a cereal payload, in pieces of bounded size; anything malformed is an error that names the sender.
-// One thread. In a world of one rank, messages to oneself go through memory.
+// One thread. One Mailbox for the life of a World: mail that a destroyed one had taken is lost. In a world of one rank,
+// messages to oneself go through memory.
 #pragma once
 
 #include <cstdint>
