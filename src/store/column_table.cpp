@@ -1,0 +1,242 @@
+#include "store/column_table.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "store/file_header.h"
+
+namespace deepsearch {
+namespace {
+
+constexpr hsize_t kMaxChunkRows = 1 << 20;
+constexpr uint64_t kMaxDeflateRatio = 1040;  // deflate's limit is 1032
+
+Hdf5Handle enum_type(const std::vector<std::string>& choices, hid_t base, const Hdf5Place& place) {
+  Hdf5Handle type(H5Tenum_create(base), H5Tclose, "make an enum type", place);
+  for (size_t value = 0; value < choices.size(); ++value) {
+    if (choices[value].empty()) continue;
+    const auto byte = static_cast<uint8_t>(value);
+    check_hdf5(H5Tenum_insert(type.id(), choices[value].c_str(), &byte), "name an enum value", place);
+  }
+  return type;
+}
+
+Hdf5Handle copy_type(hid_t standard, const Hdf5Place& place) {
+  return Hdf5Handle(H5Tcopy(standard), H5Tclose, "copy a type", place);
+}
+
+// A line that is not written yet must not look like one: integers fill with −1, floats with NaN.
+void set_fill(hid_t properties, const ColumnSchema& column, hid_t type, const Hdf5Place& place) {
+  const int64_t minus_one = -1;
+  const float nan_float = std::numeric_limits<float>::quiet_NaN();
+  const double nan_double = std::numeric_limits<double>::quiet_NaN();
+  const void* value = nullptr;
+  if (column.kind == ColumnKind::kInt32 || column.kind == ColumnKind::kInt64) value = &minus_one;
+  if (column.kind == ColumnKind::kFloat32) value = &nan_float;
+  if (column.kind == ColumnKind::kFloat64) value = &nan_double;
+  if (value != nullptr) check_hdf5(H5Pset_fill_value(properties, type, value), "set a fill value", place);
+}
+
+}  // namespace
+
+// Little-endian on disk and in memory: the program's platforms are little-endian, and one type serves both sides.
+Hdf5Handle hdf5_type(const ColumnSchema& column, const Hdf5Place& place) {
+  switch (column.kind) {
+    case ColumnKind::kUint8:
+      return copy_type(H5T_STD_U8LE, place);
+    case ColumnKind::kInt32:
+      return copy_type(H5T_STD_I32LE, place);
+    case ColumnKind::kInt64:
+      return copy_type(H5T_STD_I64LE, place);
+    case ColumnKind::kUint64:
+      return copy_type(H5T_STD_U64LE, place);
+    case ColumnKind::kFloat32:
+      return copy_type(H5T_IEEE_F32LE, place);
+    case ColumnKind::kFloat64:
+      return copy_type(H5T_IEEE_F64LE, place);
+    case ColumnKind::kBool:
+      return enum_type({"FALSE", "TRUE"}, H5T_STD_I8LE, place);  // as h5py does: reads as numpy bool
+    case ColumnKind::kEnum:
+      return enum_type(column.choices, H5T_STD_U8LE, place);
+    case ColumnKind::kText:
+      break;
+  }
+  Hdf5Handle type = copy_type(H5T_C_S1, place);
+  check_hdf5(H5Tset_size(type.id(), column.bytes), "size a text", place);
+  check_hdf5(H5Tset_cset(type.id(), H5T_CSET_UTF8), "make a text UTF-8", place);
+  check_hdf5(H5Tset_strpad(type.id(), H5T_STR_NULLPAD), "pad a text", place);
+  return type;
+}
+
+TableWriter::TableWriter(hid_t file, const Hdf5Place& place, TableSchema schema)
+    : place_(place), schema_(std::move(schema)), columns_(schema_.columns.size()) {
+  const Hdf5Place group_place = place_.at(schema_.path);
+  Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "make properties", group_place);
+  check_hdf5(H5Pset_create_intermediate_group(links.id(), 1), "ask for parent groups", group_place);
+  Hdf5Handle order(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "make properties", group_place);
+  check_hdf5(H5Pset_link_creation_order(order.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+             "keep the column order", group_place);
+  Hdf5Handle group(H5Gcreate2(file, schema_.path.c_str(), links.id(), order.id(), H5P_DEFAULT), H5Gclose,
+                   "create a group", group_place);
+  write_attribute(group.id(), "description", schema_.description, group_place);
+  for (size_t index = 0; index < columns_.size(); ++index) create_column(group.id(), index);
+}
+
+Hdf5Place TableWriter::column_place(size_t index) const {
+  return place_.at(schema_.path + "/" + schema_.columns[index].name);
+}
+
+void TableWriter::create_column(hid_t group, size_t index) {
+  const ColumnSchema& schema = schema_.columns[index];
+  const Hdf5Place place = column_place(index);
+  Column& column = columns_[index];
+  column.type = hdf5_type(schema, place);
+
+  const hsize_t none = 0;
+  const hsize_t unlimited = H5S_UNLIMITED;
+  const auto chunk = static_cast<hsize_t>(schema_.chunk_rows);
+  Hdf5Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose, "make a shape", place);
+  Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "make properties", place);
+  check_hdf5(H5Pset_chunk(creation.id(), 1, &chunk), "set the chunk size", place);
+  set_fill(creation.id(), schema, column.type.id(), place);
+  // float32 columns are per-token measurements: noise that deflate hardly shrinks, and most of the time it would take.
+  if (schema_.deflate > 0 && schema.kind != ColumnKind::kFloat32) {
+    if (schema.bytes > 1 && schema.kind != ColumnKind::kText) {
+      check_hdf5(H5Pset_shuffle(creation.id()), "set the shuffle filter", place);
+    }
+    check_hdf5(H5Pset_deflate(creation.id(), static_cast<unsigned>(schema_.deflate)), "set the deflate filter", place);
+  }
+  // Two chunks of cache: the one being filled must stay, or each block would compress it anew.
+  Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, "make properties", place);
+  const size_t cache_bytes = 2 * static_cast<size_t>(schema_.chunk_rows) * schema.bytes;
+  check_hdf5(H5Pset_chunk_cache(access.id(), 11, cache_bytes, 1.0), "set the chunk cache", place);
+  column.dataset = Hdf5Handle(
+      H5Dcreate2(group, schema.name.c_str(), column.type.id(), space.id(), H5P_DEFAULT, creation.id(), access.id()),
+      H5Dclose, "create a dataset", place);
+  write_attribute(column.dataset.id(), "units", schema.units, place);
+  write_attribute(column.dataset.id(), "description", schema.description, place);
+}
+
+void TableWriter::append_column(size_t index, const void* values, size_t bytes) {
+  const char* begin = static_cast<const char*>(values);
+  columns_[index].pending.insert(columns_[index].pending.end(), begin, begin + bytes);
+}
+
+void TableWriter::write_column(size_t index) {
+  Column& column = columns_[index];
+  const Hdf5Place place = column_place(index);
+  const auto first = static_cast<hsize_t>(written_lines_);
+  const auto count = static_cast<hsize_t>(pending_lines_);
+  const hsize_t total = first + count;
+  if (column.pending.size() != count * schema_.columns[index].bytes) {
+    failure("{}: {} bytes are pending for {} lines", place.text(), column.pending.size(), count);
+  }
+  check_hdf5(H5Dset_extent(column.dataset.id(), &total), "extend", place);
+  Hdf5Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose, "make a shape", place);
+  Hdf5Handle target(H5Screate_simple(1, &total, nullptr), H5Sclose, "make a shape", place);
+  check_hdf5(H5Sselect_hyperslab(target.id(), H5S_SELECT_SET, &first, nullptr, &count, nullptr), "select lines", place);
+  check_hdf5(
+      H5Dwrite(column.dataset.id(), column.type.id(), memory.id(), target.id(), H5P_DEFAULT, column.pending.data()),
+      "write", place);
+  column.pending.clear();
+}
+
+void TableWriter::write() {
+  if (pending_lines_ == 0) return;
+  for (size_t index = 0; index < columns_.size(); ++index) write_column(index);
+  written_lines_ += pending_lines_;
+  pending_lines_ = 0;
+  published_ = false;
+}
+
+void TableWriter::publish() {
+  if (pending_lines_ == 0 && published_) return;
+  const size_t last = columns_.size() - 1;
+  const bool write_last = pending_lines_ > 0;
+  if (write_last) {
+    for (size_t index = 0; index < last; ++index) write_column(index);
+  }
+  for (size_t index = 0; index < last; ++index) {
+    check_hdf5(H5Dflush(columns_[index].dataset.id()), "flush", column_place(index));
+  }
+  if (write_last) write_column(last);
+  check_hdf5(H5Dflush(columns_[last].dataset.id()), "flush", column_place(last));
+  written_lines_ += pending_lines_;
+  pending_lines_ = 0;
+  published_ = true;
+}
+
+void TableWriter::close() {
+  for (size_t index = 0; index < columns_.size(); ++index) columns_[index].dataset.close(column_place(index));
+}
+
+TableReader::TableReader(hid_t file, const Hdf5Place& place, TableSchema schema, uint64_t file_bytes)
+    : place_(place), schema_(std::move(schema)), columns_(schema_.columns.size()) {
+  lines_ = std::numeric_limits<int64_t>::max();
+  for (size_t index = columns_.size(); index-- > 0;) lines_ = std::min(lines_, open_column(file, index, file_bytes));
+}
+
+Hdf5Place TableReader::column_place(size_t index) const {
+  return place_.at(schema_.path + "/" + schema_.columns[index].name);
+}
+
+int64_t TableReader::open_column(hid_t file, size_t index, uint64_t file_bytes) {
+  const ColumnSchema& schema = schema_.columns[index];
+  const Hdf5Place place = column_place(index);
+  Column& column = columns_[index];
+  column.dataset = Hdf5Handle(H5Dopen2(file, place.object.c_str(), H5P_DEFAULT), H5Dclose, "open", place);
+  column.type = hdf5_type(schema, place);
+  Hdf5Handle type(H5Dget_type(column.dataset.id()), H5Tclose, "read the type", place);
+  const htri_t same = H5Tequal(type.id(), column.type.id());
+  check_hdf5(same, "compare types", place);
+  if (same == 0) bad_input("{}: the column has another type than docs/hdf5.md says", place.text());
+
+  Hdf5Handle space(H5Dget_space(column.dataset.id()), H5Sclose, "read the shape", place);
+  const int dimensions = H5Sget_simple_extent_ndims(space.id());
+  check_hdf5(dimensions, "read the shape", place);
+  if (dimensions != 1) bad_input("{}: {} dimensions; a column has one", place.text(), dimensions);
+  hsize_t lines = 0;
+  check_hdf5(H5Sget_simple_extent_dims(space.id(), &lines, nullptr), "read the length", place);
+
+  Hdf5Handle creation(H5Dget_create_plist(column.dataset.id()), H5Pclose, "read the layout", place);
+  hsize_t chunk = 0;
+  if (H5Pget_layout(creation.id()) != H5D_CHUNKED || H5Pget_chunk(creation.id(), 1, &chunk) != 1 || chunk == 0 ||
+      chunk > kMaxChunkRows) {
+    bad_input("{}: not in chunks of 1 to {} lines", place.text(), kMaxChunkRows);
+  }
+  // A line that a kill left without its data counts too, hence the slack.
+  const uint64_t ratio = H5Pget_nfilters(creation.id()) > 0 ? kMaxDeflateRatio : 1;
+  const uint64_t limit = (file_bytes * ratio) / schema.bytes + kMaxChunkRows;
+  if (lines > limit) bad_input("{}: {} lines cannot be in a file of {} bytes", place.text(), lines, file_bytes);
+  return static_cast<int64_t>(lines);
+}
+
+void TableReader::check_range(int64_t first, int64_t count) const {
+  if (first < 0 || count < 0 || count > lines_ || first > lines_ - count) {
+    bad_input("{}: lines {} to {} are asked for, the table has {}", place_.at(schema_.path).text(), first,
+              first + count - 1, lines_);
+  }
+}
+
+void TableReader::check_choice(size_t index, uint8_t value) const {
+  const ColumnSchema& schema = schema_.columns[index];
+  const bool known =
+      schema.kind == ColumnKind::kBool ? value <= 1 : value < schema.choices.size() && !schema.choices[value].empty();
+  if (!known) bad_input("{}: the value {} has no meaning", column_place(index).text(), value);
+}
+
+void TableReader::read_column(size_t index, int64_t first, int64_t count, void* values) const {
+  check_range(first, count);
+  if (count == 0) return;
+  const Column& column = columns_[index];
+  const Hdf5Place place = column_place(index);
+  const auto start = static_cast<hsize_t>(first);
+  const auto size = static_cast<hsize_t>(count);
+  Hdf5Handle memory(H5Screate_simple(1, &size, nullptr), H5Sclose, "make a shape", place);
+  Hdf5Handle source(H5Dget_space(column.dataset.id()), H5Sclose, "read the shape", place);
+  check_hdf5(H5Sselect_hyperslab(source.id(), H5S_SELECT_SET, &start, nullptr, &size, nullptr), "select lines", place);
+  check_hdf5(H5Dread(column.dataset.id(), column.type.id(), memory.id(), source.id(), H5P_DEFAULT, values), "read",
+             place);
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,176 @@
+#include "store/metrics.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "store/schema.h"
+
+namespace deepsearch {
+namespace {
+
+struct Metric {
+  const char* name;
+  const char* units;
+  const char* description;
+};
+
+const std::vector<Metric> kShared = {
+    {"step", "optimisation steps", "step the row belongs to; of an evaluation: steps done before it"},
+    {"round", "", "round of filter, search and learning"},
+    {"elapsed", "s", "wall time since the run began, earlier attempts of a resumed run included"},
+    {"tokens_generated", "tokens",
+     "sampled; learner and eval: by the whole run so far, search: by the rank in this step"},
+    {"tokens_trained", "tokens", "response tokens that went through the loss, by the whole run so far"},
+    {"cost", "tokens", "tokens_generated + 3 x tokens_trained, the cost rule of comparisons"},
+    {"problems", "problems", "different problems in the row"},
+    {"trees", "trees", "trees and groups of rollouts; search: trees only"},
+    {"seconds_total", "s", "wall time of the step"},
+    {"reward_mean", "", "mean reward of the trajectories"},
+};
+const std::vector<Metric> kLearner = {
+    {"policy_version", "optimisation steps", "version the step made"},
+    {"trajectories", "trajectories", "trained on"},
+    {"trained_tokens", "tokens", "response tokens in this step's loss"},
+    {"loss", "", "mean over the step's tokens"},
+    {"policy_entropy", "nats per token", "mean entropy of the policy at the trained tokens"},
+    {"grad_norm", "", "global gradient norm before clipping"},
+    {"clip_fraction", "fraction", "of the tokens whose ratio was clipped"},
+    {"dual_clip_fraction", "fraction", "of the tokens bounded by the dual clip"},
+    {"approx_kl", "nats per token", "mean of (rho - 1) - ln rho, against the behaviour policy"},
+    {"ratio_max", "", "largest rho of a token"},
+    {"mismatch_kl", "nats per token", "between the engine's log-probabilities and the learner's for the same policy"},
+    {"lr", "", "learning rate of the step"},
+    {"advantage_mean", "", "over the trained tokens"},
+    {"advantage_std", "", "over the trained tokens"},
+    {"positive_fraction", "fraction", "of the trained tokens with a positive advantage"},
+    {"solved_fraction", "fraction", "of the problems with a correct trajectory"},
+    {"uniform_fraction", "fraction", "of the trees whose recorded trajectories all have one reward"},
+    {"skipped_steps", "steps", "steps without an update so far (nothing to learn, gradient not finite)"},
+    {"staleness", "optimisation steps", "largest age of a policy that sampled a trained token"},
+    {"dropped_trajectories", "trajectories", "left out by the safeguard in this step"},
+    {"cached_trajectories", "trajectories", "taken from the solution cache in this step"},
+    {"seconds_wait", "s", "waiting for trees"},
+    {"seconds_learn", "s", "forward, backward and optimiser"},
+    {"seconds_weights", "s", "sending weights to the search ranks"},
+    {"seconds_logging", "s", "writing HDF5 and text logs"},
+    {"seconds_checkpoint", "s", "writing checkpoints"},
+};
+const std::vector<Metric> kSearch = {
+    {"rank", "", "world rank"},
+    {"groups", "groups", "groups of plain rollouts"},
+    {"tokens_prefilled", "tokens", "prompt and prefix tokens computed without sampling"},
+    {"seconds_generating", "s", "inside the engine"},
+    {"seconds_verifying", "s", "inside the verifier"},
+    {"seconds_bookkeeping", "s", "selection, backup, records"},
+    {"seconds_waiting", "s", "without work"},
+    {"tree_depth_mean", "nodes", "mean depth of recorded terminals"},
+    {"tree_entropy_mean", "nats per token", "mean entropy of recorded trajectories"},
+    {"tree_reward_mean", "", "mean reward of recorded trajectories"},
+    {"tree_iterations_mean", "expansions", "mean per tree"},
+    {"tree_seconds_mean", "s", "mean wall time of a tree"},
+    {"tokens_per_second", "tokens/s", "tokens_generated over seconds_total"},
+};
+const std::vector<Metric> kEval = {
+    {"pass_at_1", "fraction", "mean correctness of a sample"},
+    {"pass_at_k", "fraction", "of the problems, unbiased estimate for k of the samples"},
+    {"k", "samples", "the k of pass_at_k"},
+    {"samples", "samples", "responses per problem"},
+    {"temperature", "", "of sampling"},
+    {"response_tokens_mean", "tokens", "mean length of a response"},
+    {"truncated_fraction", "fraction", "of the responses that were cut off"},
+    {"entropy_mean", "nats per token", "mean over the responses' tokens"},
+    {"split_test", "", "1: held-out problems, 0: training problems"},
+};
+
+const std::map<std::string, std::vector<std::string>> kTables = {
+    {"learner",
+     {"step",
+      "round",
+      "policy_version",
+      "problems",
+      "trees",
+      "trajectories",
+      "trained_tokens",
+      "loss",
+      "policy_entropy",
+      "grad_norm",
+      "clip_fraction",
+      "dual_clip_fraction",
+      "approx_kl",
+      "ratio_max",
+      "mismatch_kl",
+      "lr",
+      "advantage_mean",
+      "advantage_std",
+      "positive_fraction",
+      "reward_mean",
+      "solved_fraction",
+      "uniform_fraction",
+      "skipped_steps",
+      "staleness",
+      "dropped_trajectories",
+      "cached_trajectories",
+      "seconds_wait",
+      "seconds_learn",
+      "seconds_weights",
+      "seconds_logging",
+      "seconds_checkpoint",
+      "seconds_total",
+      "elapsed",
+      "tokens_generated",
+      "tokens_trained",
+      "cost"}},
+    {"search",
+     {"step", "rank", "trees", "groups", "tokens_generated", "tokens_prefilled", "seconds_total", "seconds_generating",
+      "seconds_verifying", "seconds_bookkeeping", "seconds_logging", "seconds_waiting", "tree_depth_mean",
+      "tree_entropy_mean", "tree_reward_mean", "tree_iterations_mean", "tree_seconds_mean", "tokens_per_second"}},
+    {"eval",
+     {"step", "elapsed", "tokens_generated", "tokens_trained", "cost", "pass_at_1", "pass_at_k", "k", "problems",
+      "samples", "temperature", "reward_mean", "response_tokens_mean", "truncated_fraction", "entropy_mean",
+      "split_test"}},
+};
+const std::map<std::string, std::string> kTableDescriptions = {
+    {"learner", "one row an optimisation step"},
+    {"search", "one row a step and search rank: where its time went, and how its trees look"},
+    {"eval", "one row an evaluation"},
+};
+
+}  // namespace
+
+const std::map<std::string, MetricDoc>& metric_docs() {
+  static const std::map<std::string, MetricDoc> docs = [] {
+    std::map<std::string, MetricDoc> all;
+    for (const auto* metrics : {&kShared, &kLearner, &kSearch, &kEval}) {
+      for (const Metric& metric : *metrics) all[metric.name] = MetricDoc{metric.units, metric.description};
+    }
+    return all;
+  }();
+  return docs;
+}
+
+const std::vector<std::string>& metric_columns(const std::string& table) {
+  const auto found = kTables.find(table);
+  if (found == kTables.end()) failure("no metrics table '{}'; there are learner, search and eval", table);
+  return found->second;
+}
+
+const std::vector<std::string>& metric_tables() {
+  static const std::vector<std::string> names = {"learner", "search", "eval"};
+  return names;
+}
+
+TableSchema metrics_schema(const std::string& table, const std::vector<std::string>& columns) {
+  metric_columns(table);  // the table is known
+  TableSchema schema{"/metrics/" + table, kTableDescriptions.at(table), 256, 0, {}};
+  for (const std::string& name : columns) {
+    const auto doc = metric_docs().find(name);
+    if (doc == metric_docs().end()) failure("metrics table '{}': no column '{}' in store/metrics.cpp", table, name);
+    const bool repeated = std::count(columns.begin(), columns.end(), name) > 1;
+    if (repeated) failure("metrics table '{}': the column '{}' is named twice", table, name);
+    schema.columns.push_back({name, ColumnKind::kFloat64, 8, {}, doc->second.units, doc->second.description});
+  }
+  if (schema.columns.empty()) failure("metrics table '{}': no columns", table);
+  return schema;
+}
+
+}  // namespace deepsearch
