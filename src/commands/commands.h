@@ -17,7 +17,7 @@ struct CommandLine {
   std::function<int()> chosen;         // set by the subcommand's callback
   int* argc = nullptr;                 // for MPI_Init
   char*** argv = nullptr;
-  std::string text() const;            // one line
+  std::string text() const;  // one line
 };
 
 void add_train(CLI::App& app, CommandLine& line);

@@ -1,12 +1,12 @@
-#include <CLI/CLI.hpp>
+#include "core/config.h"
 
 #include <cstdio>
 #include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "commands/commands.h"
-#include "core/config.h"
 #include "run/config.h"
 
 namespace deepsearch {
@@ -25,7 +25,8 @@ void add_config(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("config", "Check a config and print it resolved, or explain every key");
   command->add_option("config", options->path, "TOML file; without it, defaults");
-  command->add_option("--set", options->overrides, "Override a key, e.g. --set search.width=4")->allow_extra_args(false);
+  command->add_option("--set", options->overrides, "Override a key, e.g. --set search.width=4")
+      ->allow_extra_args(false);
   command->add_flag("--explain", options->explain, "Print every key with meaning, unit, range and default");
   command->callback([options, &line] {
     line.chosen = [options] {

@@ -1,7 +1,7 @@
-#include <CLI/CLI.hpp>
-
 #include <filesystem>
 #include <memory>
+
+#include <CLI/CLI.hpp>
 
 #include "comm/collectives.h"
 #include "comm/world.h"
@@ -39,11 +39,12 @@ int run_sft(World& world, const Options& options) {
   const std::unique_ptr<Task> task = make_task(config.task);
   const ModelWeights start = start_weights(config, *task);
   const auto collectives = make_learner_collectives(world, transport_of(config.ranks));
-  log_info("warm start on {}: {}, {} updates of {} demonstrations", config.task.name, describe_model(start), config.sft.steps,
-           config.sft.batch);
+  log_info("warm start on {}: {}, {} updates of {} demonstrations", config.task.name, describe_model(start),
+           config.sft.steps, config.sft.batch);
   Progress progress("warm start", config.sft.steps, /*enabled=*/true);
   const ModelWeights trained = warm_start(
-      start, config.task, config.sft, config.learn.tokens_per_microbatch, learner_threads(config.learn, world), *collectives,
+      start, config.task, config.sft, config.learn.tokens_per_microbatch, learner_threads(config.learn, world),
+      *collectives,
       [&](const WarmStartProgress& now) { progress.update(now.step, fmt::format("loss {:.4f}", now.loss)); });
   progress.finish();
   if (stop_requested()) {
@@ -60,7 +61,8 @@ int run_sft(World& world, const Options& options) {
 
 void add_sft(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("sft", "Supervised warm start: make a base policy from generated demonstrations");
+  CLI::App* command =
+      app.add_subcommand("sft", "Supervised warm start: make a base policy from generated demonstrations");
   command->add_option("config", options->config_path, "TOML file; without it, defaults");
   command->add_option("--out", options->out, "Model folder to write, in the Hugging Face layout")->required();
   command->add_option("--set", options->overrides, "Override a key, e.g. --set sft.steps=500")->allow_extra_args(false);

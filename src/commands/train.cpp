@@ -1,12 +1,13 @@
-#include <CLI/CLI.hpp>
+#include "run/train.h"
 
 #include <memory>
 
-#include "commands/commands.h"
+#include <CLI/CLI.hpp>
+
 #include "comm/world.h"
+#include "commands/commands.h"
 #include "core/error.h"
 #include "run/setup.h"
-#include "run/train.h"
 
 namespace deepsearch {
 
@@ -21,7 +22,8 @@ void add_train(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("train", "Train a policy by DeepSearch; start it with mpirun or srun");
   command->add_option("config", request->config_path, "TOML file; without it, defaults");
   command->add_option("--run", request->run_folder, "Folder the run is written to")->required();
-  command->add_option("--set", request->overrides, "Override a key, e.g. --set search.width=4")->allow_extra_args(false);
+  command->add_option("--set", request->overrides, "Override a key, e.g. --set search.width=4")
+      ->allow_extra_args(false);
   command->add_flag("--force", request->force, "Replace an earlier run in that folder");
   command->callback([request, &line] {
     line.chosen = [request, &line] {

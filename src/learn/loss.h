@@ -1,5 +1,5 @@
-// The policy-gradient loss of algorithm.md section 3, token by token, in ATen with autograd. search/policy_loss.h is the
-// plain double version it is tested against.
+// The policy-gradient loss of algorithm.md section 3, token by token, in ATen with autograd. search/policy_loss.h is
+// the plain double version it is tested against.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,10 +9,10 @@
 namespace deepsearch {
 
 struct TokenLoss {
-  at::Tensor loss;           // [tokens], carries the gradient
-  at::Tensor clipped;        // [tokens] bool: the clipped term is the larger loss
-  at::Tensor dual_clipped;   // [tokens] bool
-  at::Tensor log_ratio;      // [tokens], log π_θ − log π_behaviour, detached
+  at::Tensor loss;          // [tokens], carries the gradient
+  at::Tensor clipped;       // [tokens] bool: the clipped term is the larger loss
+  at::Tensor dual_clipped;  // [tokens] bool
+  at::Tensor log_ratio;     // [tokens], log π_θ − log π_behaviour, detached
 };
 
 // −min(ρÂ, clip(ρ, 1−clip_low, 1+clip_high)·Â); for Â < 0 at most −dual_clip·Â. All inputs [tokens].

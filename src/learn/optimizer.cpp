@@ -70,7 +70,9 @@ void FlatAdamW::accumulate() {
 }
 
 double FlatAdamW::rate(int64_t update) const {
-  const double warm = params_.warmup_steps > 0 ? std::min(1.0, static_cast<double>(update + 1) / static_cast<double>(params_.warmup_steps)) : 1.0;
+  const double warm = params_.warmup_steps > 0
+                          ? std::min(1.0, static_cast<double>(update + 1) / static_cast<double>(params_.warmup_steps))
+                          : 1.0;
   if (params_.schedule == Schedule::kConstant || update < params_.warmup_steps) return params_.lr * warm;
   const double span = static_cast<double>(std::max<int64_t>(planned_updates_ - params_.warmup_steps, 1));
   const double at = std::min(1.0, static_cast<double>(update - params_.warmup_steps) / span);

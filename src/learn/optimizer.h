@@ -40,10 +40,10 @@ class FlatAdamW {
   int64_t planned_updates_;
   int64_t updates_ = 0;
   std::vector<at::Tensor> parameters_;
-  at::Tensor values_, grads_;        // float32 [n]
-  at::Tensor sum_;                   // float64 [n]
-  at::Tensor mean_, variance_;       // float32 [n], Adam's moments
-  at::Tensor decays_;                // float32 [n], 1 where weight decay applies
+  at::Tensor values_, grads_;   // float32 [n]
+  at::Tensor sum_;              // float64 [n]
+  at::Tensor mean_, variance_;  // float32 [n], Adam's moments
+  at::Tensor decays_;           // float32 [n], 1 where weight decay applies
 };
 
 // In-place sum over learner ranks, staged through the host where the transport wants that.

@@ -4,65 +4,120 @@ namespace deepsearch {
 
 void OptimizerParams::describe(ConfigVisitor& v) {
   v.field({.key = "lr", .unit = "", .meaning = "AdamW learning rate after warm-up", .min = 0, .max = 1}, lr);
-  v.field({.key = "warmup_steps", .unit = "updates", .meaning = "updates over which the rate rises linearly from zero", .min = 0},
+  v.field({.key = "warmup_steps",
+           .unit = "updates",
+           .meaning = "updates over which the rate rises linearly from zero",
+           .min = 0},
           warmup_steps);
-  v.choice({.key = "schedule", .unit = "", .meaning = "rate after warm-up: held, or a cosine to a tenth over the planned updates"},
+  v.choice({.key = "schedule",
+            .unit = "",
+            .meaning = "rate after warm-up: held, or a cosine to a tenth over the planned updates"},
            schedule, {{"constant", Schedule::kConstant}, {"cosine", Schedule::kCosine}});
-  v.field({.key = "weight_decay", .unit = "", .meaning = "decoupled weight decay, on matrices only", .min = 0, .max = 10},
-          weight_decay);
+  v.field(
+      {.key = "weight_decay", .unit = "", .meaning = "decoupled weight decay, on matrices only", .min = 0, .max = 10},
+      weight_decay);
   v.field({.key = "beta1", .unit = "", .meaning = "AdamW's first-moment decay", .min = 0, .max = 0.999999}, beta1);
   v.field({.key = "beta2", .unit = "", .meaning = "AdamW's second-moment decay", .min = 0, .max = 0.999999}, beta2);
   v.field({.key = "epsilon", .unit = "", .meaning = "AdamW's denominator guard", .min = 1e-20, .max = 1}, epsilon);
-  v.field({.key = "max_grad_norm", .unit = "", .meaning = "gradient norm over all learner ranks is clipped to this; 0: no clipping",
+  v.field({.key = "max_grad_norm",
+           .unit = "",
+           .meaning = "gradient norm over all learner ranks is clipped to this; 0: no clipping",
            .min = 0},
           max_grad_norm);
 }
 
 void LearnParams::describe(ConfigVisitor& v) {
-  v.field({.key = "steps", .unit = "steps", .meaning = "training steps: one batch of problems and one policy version each",
-           .min = 0, .max = 1e9},
+  v.field({.key = "steps",
+           .unit = "steps",
+           .meaning = "training steps: one batch of problems and one policy version each",
+           .min = 0,
+           .max = 1e9},
           steps);
-  v.field({.key = "problems", .unit = "problems", .meaning = "problems a step trains on", .min = 1, .max = 1e6}, problems);
-  v.field({.key = "minibatch_problems", .unit = "problems", .meaning = "problems an optimiser update uses", .min = 1, .max = 1e6},
+  v.field({.key = "problems", .unit = "problems", .meaning = "problems a step trains on", .min = 1, .max = 1e6},
+          problems);
+  v.field({.key = "minibatch_problems",
+           .unit = "problems",
+           .meaning = "problems an optimiser update uses",
+           .min = 1,
+           .max = 1e6},
           minibatch_problems);
   v.field({.key = "epochs", .unit = "", .meaning = "passes over a step's batch", .min = 1, .max = 100}, epochs);
-  v.field({.key = "tokens_per_microbatch", .unit = "tokens", .meaning = "padded tokens in one forward and backward pass; changes memory, not the result",
-           .min = 1, .max = 1e9},
+  v.field({.key = "tokens_per_microbatch",
+           .unit = "tokens",
+           .meaning = "padded tokens in one forward and backward pass; changes memory, not the result",
+           .min = 1,
+           .max = 1e9},
           tokens_per_microbatch);
-  v.field({.key = "refill_waves", .unit = "waves",
-           .meaning = "with skip_uniform: how many times more problems are drawn in place of uniform ones until the batch is full",
-           .min = 0, .max = 100},
-          refill_waves);
-  v.field({.key = "clip_low", .unit = "", .meaning = "the ratio is clipped below at 1 − this", .min = 0, .max = 1}, clip_low);
-  v.field({.key = "clip_high", .unit = "", .meaning = "the ratio is clipped above at 1 + this (DAPO's Clip-Higher)", .min = 0, .max = 100},
+  v.field(
+      {.key = "refill_waves",
+       .unit = "waves",
+       .meaning =
+           "with skip_uniform: how many times more problems are drawn in place of uniform ones until the batch is full",
+       .min = 0,
+       .max = 100},
+      refill_waves);
+  v.field({.key = "clip_low", .unit = "", .meaning = "the ratio is clipped below at 1 − this", .min = 0, .max = 1},
+          clip_low);
+  v.field({.key = "clip_high",
+           .unit = "",
+           .meaning = "the ratio is clipped above at 1 + this (DAPO's Clip-Higher)",
+           .min = 0,
+           .max = 100},
           clip_high);
-  v.field({.key = "dual_clip", .unit = "", .meaning = "bound c on the loss of a token with a negative advantage, −c·Â; 0: none",
-           .min = 0, .max = 1e6},
+  v.field({.key = "dual_clip",
+           .unit = "",
+           .meaning = "bound c on the loss of a token with a negative advantage, −c·Â; 0: none",
+           .min = 0,
+           .max = 1e6},
           dual_clip);
   v.choice({.key = "loss_aggregation", .unit = "", .meaning = "how token losses become one number"}, loss_aggregation,
            {{"token_mean", LossAggregation::kTokenMean},
             {"seq_mean_token_sum", LossAggregation::kSequenceMeanTokenSum},
             {"seq_mean_token_mean", LossAggregation::kSequenceMeanTokenMean}});
-  v.choice({.key = "behaviour", .unit = "", .meaning = "whose log-probs are π_behaviour: the sampler's, or the learner's before its first update on the batch"},
-           behaviour, {{"engine", Behaviour::kEngine}, {"recomputed", Behaviour::kRecomputed}});
-  v.field({.key = "kl_coef", .unit = "", .meaning = "weight of the KL penalty (k3 estimate) to the run's starting policy", .min = 0, .max = 100},
+  v.choice(
+      {.key = "behaviour",
+       .unit = "",
+       .meaning =
+           "whose log-probs are π_behaviour: the sampler's, or the learner's before its first update on the batch"},
+      behaviour, {{"engine", Behaviour::kEngine}, {"recomputed", Behaviour::kRecomputed}});
+  v.field({.key = "kl_coef",
+           .unit = "",
+           .meaning = "weight of the KL penalty (k3 estimate) to the run's starting policy",
+           .min = 0,
+           .max = 100},
           kl_coef);
-  v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100}, entropy_coef);
-  v.field({.key = "checkpoint_every", .unit = "steps", .meaning = "write a checkpoint every so many steps; 0: at the end only", .min = 0},
+  v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100},
+          entropy_coef);
+  v.field({.key = "checkpoint_every",
+           .unit = "steps",
+           .meaning = "write a checkpoint every so many steps; 0: at the end only",
+           .min = 0},
           checkpoint_every);
-  v.field({.key = "threads", .unit = "threads", .meaning = "CPU threads of a learner; 0: its share of the host's cores", .min = 0, .max = 1024},
+  v.field({.key = "threads",
+           .unit = "threads",
+           .meaning = "CPU threads of a learner; 0: its share of the host's cores",
+           .min = 0,
+           .max = 1024},
           threads);
   v.table("optimizer", "AdamW of the training steps", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
 void SftParams::describe(ConfigVisitor& v) {
-  v.field({.key = "steps", .unit = "updates", .meaning = "updates of the supervised warm start", .min = 0, .max = 1e9}, steps);
-  v.field({.key = "batch", .unit = "demonstrations", .meaning = "demonstrations per update", .min = 1, .max = 1e6}, batch);
-  v.field({.key = "seconds", .unit = "s", .meaning = "stop after this long even if updates remain (the result then depends on the machine); 0: no limit",
-           .min = 0},
-          seconds);
-  v.field({.key = "stages", .unit = "", .meaning = "1: sizes mixed; more: [task].sizes are taken in order, an equal share of the updates each",
-           .min = 1, .max = 64},
+  v.field({.key = "steps", .unit = "updates", .meaning = "updates of the supervised warm start", .min = 0, .max = 1e9},
+          steps);
+  v.field({.key = "batch", .unit = "demonstrations", .meaning = "demonstrations per update", .min = 1, .max = 1e6},
+          batch);
+  v.field(
+      {.key = "seconds",
+       .unit = "s",
+       .meaning = "stop after this long even if updates remain (the result then depends on the machine); 0: no limit",
+       .min = 0},
+      seconds);
+  v.field({.key = "stages",
+           .unit = "",
+           .meaning = "1: sizes mixed; more: [task].sizes are taken in order, an equal share of the updates each",
+           .min = 1,
+           .max = 64},
           stages);
   v.table("optimizer", "AdamW of the warm start", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }

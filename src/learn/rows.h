@@ -11,7 +11,7 @@
 namespace deepsearch {
 
 struct Row {
-  std::vector<Token> tokens;      // prompt, then response
+  std::vector<Token> tokens;  // prompt, then response
   int64_t n_prompt = 0;
   std::vector<float> advantages;  // beside the response's tokens
   std::vector<float> behaviour;   // log-probs under the policy that sampled them, nats; beside the response's tokens

@@ -240,7 +240,8 @@ void Trainer::Impl::finish(const Sums& sums, TrainStats& stats) {
   stats.grad_norm /= static_cast<double>(std::max<int64_t>(stats.updates - stats.skipped_updates, 1));
 }
 
-Trainer::Trainer(const ModelWeights& start, const LearnParams& params, Collectives& collectives, int64_t planned_updates)
+Trainer::Trainer(const ModelWeights& start, const LearnParams& params, Collectives& collectives,
+                 int64_t planned_updates)
     : impl_(std::make_unique<Impl>(start, params, collectives, planned_updates)) {}
 
 Trainer::~Trainer() = default;
@@ -284,8 +285,12 @@ double Trainer::supervise(const std::vector<Row>& rows) {
   return impl_->collectives.all_reduce_sum(loss_sum);
 }
 
-std::vector<std::vector<float>> Trainer::logprobs(const std::vector<Row>& rows) { return impl_->logprobs(rows); }
+std::vector<std::vector<float>> Trainer::logprobs(const std::vector<Row>& rows) {
+  return impl_->logprobs(rows);
+}
 
-ModelWeights Trainer::weights() const { return impl_->decoder.store(); }
+ModelWeights Trainer::weights() const {
+  return impl_->decoder.store();
+}
 
 }  // namespace deepsearch

@@ -19,21 +19,21 @@ namespace deepsearch {
 
 // Means over the response tokens of a step's batch, all ranks, unless said otherwise.
 struct TrainStats {
-  int64_t trained_tokens = 0;   // response tokens, once per epoch
+  int64_t trained_tokens = 0;  // response tokens, once per epoch
   int64_t updates = 0;
   int64_t skipped_updates = 0;  // gradient not finite
   double loss = 0;
   double policy_entropy = 0;
-  double grad_norm = 0;         // mean over updates, before clipping
-  double lr = 0;                // of the last update
+  double grad_norm = 0;  // mean over updates, before clipping
+  double lr = 0;         // of the last update
   double clip_fraction = 0;
   double dual_clip_fraction = 0;
-  double approx_kl = 0;         // mean of log π_behaviour − log π_θ
+  double approx_kl = 0;  // mean of log π_behaviour − log π_θ
   double ratio_max = 0;
-  double mismatch_kl = 0;       // k3 between sampler and learner before the first update: what two numeric paths cost
+  double mismatch_kl = 0;  // k3 between sampler and learner before the first update: what two numeric paths cost
   double advantage_mean = 0;
   double advantage_std = 0;
-  double positive_fraction = 0; // tokens with a positive advantage
+  double positive_fraction = 0;  // tokens with a positive advantage
 };
 
 class Trainer {

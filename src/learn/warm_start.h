@@ -12,8 +12,8 @@
 namespace deepsearch {
 
 struct WarmStartProgress {
-  int64_t step = 0;     // updates done
-  double loss = 0;      // running mean of the cross-entropy, nats per token
+  int64_t step = 0;  // updates done
+  double loss = 0;   // running mean of the cross-entropy, nats per token
 };
 
 // Demonstration i of update s is the task's (s·batch + i)-th, so the result is a function of (start, task, params)

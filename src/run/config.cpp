@@ -8,17 +8,30 @@
 namespace deepsearch {
 
 void RunParams::describe(ConfigVisitor& v) {
-  v.field({.key = "seed", .unit = "", .meaning = "keys every random number of the run: problems, sampling, order", .min = 0},
+  v.field({.key = "seed",
+           .unit = "",
+           .meaning = "keys every random number of the run: problems, sampling, order",
+           .min = 0},
           seed);
-  v.field({.key = "log_level", .unit = "", .meaning = "least level that is logged", .choices = {"debug", "info", "warning", "error"}},
+  v.field({.key = "log_level",
+           .unit = "",
+           .meaning = "least level that is logged",
+           .choices = {"debug", "info", "warning", "error"}},
           log_level);
 }
 
 void EvalParams::describe(ConfigVisitor& v) {
-  v.field({.key = "every", .unit = "steps", .meaning = "evaluate every so many steps; 0: before the first and after the last only", .min = 0},
+  v.field({.key = "every",
+           .unit = "steps",
+           .meaning = "evaluate every so many steps; 0: before the first and after the last only",
+           .min = 0},
           every);
   v.field({.key = "problems", .unit = "problems", .meaning = "held-out problems", .min = 1, .max = 1e6}, problems);
-  v.field({.key = "samples", .unit = "rollouts", .meaning = "per problem; Pass@1 is their mean, Pass@k has k = samples", .min = 1, .max = 4096},
+  v.field({.key = "samples",
+           .unit = "rollouts",
+           .meaning = "per problem; Pass@1 is their mean, Pass@k has k = samples",
+           .min = 1,
+           .max = 4096},
           samples);
   v.field({.key = "temperature", .unit = "", .meaning = "sampling temperature", .min = 0.01, .max = 10}, temperature);
   v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
@@ -26,7 +39,11 @@ void EvalParams::describe(ConfigVisitor& v) {
 
 void StoreParams::describe(ConfigVisitor& v) {
   v.field({.key = "trees", .unit = "", .meaning = "write every tree to the run's parts"}, trees);
-  v.field({.key = "flush_seconds", .unit = "s", .meaning = "readers of a live run see new rows at least this often", .min = 0.1, .max = 3600},
+  v.field({.key = "flush_seconds",
+           .unit = "s",
+           .meaning = "readers of a live run see new rows at least this often",
+           .min = 0.1,
+           .max = 3600},
           flush_seconds);
 }
 
@@ -56,8 +73,10 @@ void resolve(Config& config) {
   config.credit = resolved(config.credit, config.search);
   check(config.search);
   if (config.credit.overlong_penalty > 0 && config.credit.overlong_buffer > config.credit.response_budget) {
-    bad_input("[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; make it smaller or set overlong_penalty = 0",
-              config.credit.overlong_buffer, config.credit.response_budget);
+    bad_input(
+        "[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; "
+        "make it smaller or set overlong_penalty = 0",
+        config.credit.overlong_buffer, config.credit.response_budget);
   }
   if (config.learn.minibatch_problems > config.learn.problems) {
     bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", config.learn.minibatch_problems,
@@ -100,7 +119,8 @@ ModelConfig model_config_of(const ModelParams& model, const Task& task) {
   config.n_heads = model.n_heads;
   config.n_kv_heads = model.n_kv_heads;
   if (model.n_heads < 1 || model.hidden_size % model.n_heads != 0) {
-    bad_input("[model].hidden_size is {}, which is no multiple of [model].n_heads, {}", model.hidden_size, model.n_heads);
+    bad_input("[model].hidden_size is {}, which is no multiple of [model].n_heads, {}", model.hidden_size,
+              model.n_heads);
   }
   config.head_dim = model.hidden_size / model.n_heads;
   config.intermediate_size = model.intermediate_size;

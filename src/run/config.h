@@ -26,9 +26,9 @@ struct RunParams {
 
 // [eval]: held-out problems answered by plain rollouts, before the first step and on the way.
 struct EvalParams {
-  int64_t every = 10;      // steps; 0: before the first and after the last only
+  int64_t every = 10;  // steps; 0: before the first and after the last only
   int64_t problems = 256;
-  int64_t samples = 16;    // per problem; Pass@k has k = samples
+  int64_t samples = 16;  // per problem; Pass@k has k = samples
   double temperature = 1.0;
   double top_p = 1.0;
 
@@ -37,8 +37,8 @@ struct EvalParams {
 
 // [store]: what is written to disk.
 struct StoreParams {
-  bool trees = true;           // parts with every tree
-  double flush_seconds = 10;   // readers see rows at least this often
+  bool trees = true;          // parts with every tree
+  double flush_seconds = 10;  // readers see rows at least this often
 
   void describe(ConfigVisitor& v);
 };

@@ -76,7 +76,8 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
     for (const auto& [rank, outstanding] : outstanding_) {
       // Refill in lumps: a message for each finished problem would be all overhead when problems are small.
       const int64_t room = params_.problems_in_flight - outstanding;
-      if (room * 4 >= params_.problems_in_flight || outstanding == 0) assign(rank, static_cast<size_t>(std::max<int64_t>(room, 0)));
+      if (room * 4 >= params_.problems_in_flight || outstanding == 0)
+        assign(rank, static_cast<size_t>(std::max<int64_t>(room, 0)));
     }
     const bool worked = local_ != nullptr && local_->pump();
     listen(/*wait=*/!worked);

@@ -10,9 +10,9 @@ namespace deepsearch {
 
 struct Evaluation {
   int64_t problems = 0;
-  int64_t samples = 0;            // per problem
-  double pass_at_1 = 0;           // mean over problems of the fraction of correct samples
-  double pass_at_k = 0;           // unbiased, k = samples unless asked for less
+  int64_t samples = 0;   // per problem
+  double pass_at_1 = 0;  // mean over problems of the fraction of correct samples
+  double pass_at_k = 0;  // unbiased, k = samples unless asked for less
   int64_t k = 0;
   double reward_mean = 0;
   double response_tokens_mean = 0;

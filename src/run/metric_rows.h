@@ -17,10 +17,10 @@ namespace deepsearch {
 
 // Where a step's wall time went, at the coordinator. Seconds.
 struct StepSeconds {
-  double wait = 0;        // for trees
-  double learn = 0;       // forward, backward, optimiser
-  double weights = 0;     // publishing the policy
-  double logging = 0;     // HDF5
+  double wait = 0;     // for trees
+  double learn = 0;    // forward, backward, optimiser
+  double weights = 0;  // publishing the policy
+  double logging = 0;  // HDF5
   double checkpoint = 0;
   double total = 0;
 };

@@ -69,9 +69,13 @@ bool SearchWorker::pump() {
   return true;
 }
 
-bool SearchWorker::idle() const { return forest_.growing() == 0; }
+bool SearchWorker::idle() const {
+  return forest_.growing() == 0;
+}
 
-const char* SearchWorker::phase() const { return idle() ? "waiting for work" : "searching"; }
+const char* SearchWorker::phase() const {
+  return idle() ? "waiting for work" : "searching";
+}
 
 void SearchWorker::finish(TreeRecord&& record) {
   const auto found = running_.find(record.key);

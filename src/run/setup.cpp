@@ -42,8 +42,8 @@ ModelWeights start_weights(const Config& config, const Task& task) {
   ModelWeights weights = load_model(config.model.path);
   const auto vocabulary = static_cast<int64_t>(task.vocabulary().size());
   if (weights.config.vocab_size != vocabulary) {
-    bad_input("[model].path {}: a vocabulary of {}, but task {} has {} tokens", config.model.path, weights.config.vocab_size,
-              task.params().name, vocabulary);
+    bad_input("[model].path {}: a vocabulary of {}, but task {} has {} tokens", config.model.path,
+              weights.config.vocab_size, task.params().name, vocabulary);
   }
   if (weights.config.eos_tokens != task.eos_tokens()) {
     bad_input("[model].path {}: its end-of-sequence tokens are not task {}'s", config.model.path, task.params().name);

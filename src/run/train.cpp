@@ -30,7 +30,7 @@ namespace {
 struct Rank {
   World& world;
   Config config;
-  std::unique_ptr<Task> task;
+  std::shared_ptr<const Task> task;
   ModelWeights start;
   RunInfo info;
   std::filesystem::path folder;
@@ -68,7 +68,7 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
 void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std::optional<PartWriter>& part) {
   World& world = rank.world;
   Mailbox mailbox(world);
-  const TaskVerifier verifier(*rank.task);
+  const TaskVerifier verifier(rank.task);
   std::optional<SearchWorker> worker;
   if (world.searches()) {
     if (rank.config.store.trees) {
@@ -117,21 +117,23 @@ int run_train(World& world, const TrainRequest& request) {
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
   log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
   install_stop_signals();
-  if (world.is_coordinator()) log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
+  if (world.is_coordinator())
+    log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
 
   Ending ending;
   std::optional<RunWriter> store;
   std::optional<PartWriter> part;
   run_roles(rank, ending, store, part);
   if (part) part->close();
-  const std::vector<std::string> parts =
-      world.gather_text(part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());
+  const std::vector<std::string> parts = world.gather_text(
+      part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());
   if (store) {
     std::vector<std::string> names;
     for (const std::string& name : parts) {
       if (!name.empty()) names.push_back(name);
     }
-    store->finish(ending.finished ? "finished" : fmt::format("interrupted: signal {}", stop_signal()), ending.seconds, names);
+    store->finish(ending.finished ? "finished" : fmt::format("interrupted: signal {}", stop_signal()), ending.seconds,
+                  names);
   }
   std::string finished = ending.finished ? "yes" : "";
   world.broadcast_text(finished, world.coordinator_rank());

@@ -14,7 +14,7 @@ struct TrainRequest {
   std::string config_path;  // "": defaults
   std::vector<std::string> overrides;
   std::filesystem::path run_folder;
-  bool force = false;       // replace an earlier run in that folder
+  bool force = false;  // replace an earlier run in that folder
   std::string command_line;
 };
 

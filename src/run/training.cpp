@@ -16,9 +16,12 @@ namespace {
 
 AssignMessage::Work work_of(When when) {
   switch (when) {
-    case When::kAlways: return AssignMessage::Work::kTree;
-    case When::kGroupFailed: return AssignMessage::Work::kHandOver;
-    case When::kNever: break;
+    case When::kAlways:
+      return AssignMessage::Work::kTree;
+    case When::kGroupFailed:
+      return AssignMessage::Work::kHandOver;
+    case When::kNever:
+      break;
   }
   return AssignMessage::Work::kGroup;
 }
@@ -83,13 +86,15 @@ bool Training::one_step() {
   record_search();
   const double per_second = static_cast<double>(coordinator_.tokens_generated() - shown_tokens_) / seconds.total;
   shown_tokens_ = coordinator_.tokens_generated();
-  detail_ = fmt::format("Pass@1 {:.3f}, solved {:.0f} %, {:.1f} trees/s, {} tokens/s",
-                        evaluations_.empty() ? 0 : evaluations_.back().pass_at_1,
-                        100.0 * static_cast<double>(batch.solved) / static_cast<double>(std::max<int64_t>(batch.seen, 1)),
-                        static_cast<double>(batch.seen) / seconds.total, static_cast<int64_t>(per_second));
+  detail_ =
+      fmt::format("Pass@1 {:.3f}, solved {:.0f} %, {:.1f} trees/s, {} tokens/s",
+                  evaluations_.empty() ? 0 : evaluations_.back().pass_at_1,
+                  100.0 * static_cast<double>(batch.solved) / static_cast<double>(std::max<int64_t>(batch.seen, 1)),
+                  static_cast<double>(batch.seen) / seconds.total, static_cast<int64_t>(per_second));
   progress_.update(step_, detail_);
-  log_debug("step {}: loss {:.4f}, gradient norm {:.3f}, entropy {:.3f}, {} uniform of {}, wait {:.2f} s, learn {:.2f} s",
-            step_, stats.loss, stats.grad_norm, stats.policy_entropy, batch.uniform, batch.seen, seconds.wait, seconds.learn);
+  log_debug(
+      "step {}: loss {:.4f}, gradient norm {:.3f}, entropy {:.3f}, {} uniform of {}, wait {:.2f} s, learn {:.2f} s",
+      step_, stats.loss, stats.grad_norm, stats.policy_entropy, batch.uniform, batch.seen, seconds.wait, seconds.learn);
   if (stats.skipped_updates > 0) {
     log_warning("step {}: {} of {} updates were skipped, their gradient was not finite", step_, stats.skipped_updates,
                 stats.updates);
@@ -107,7 +112,8 @@ bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
     const int64_t missing = wanted - useful;
     const double share = wave == 0 ? 1.0 : std::max(0.2, static_cast<double>(useful) / static_cast<double>(batch.seen));
     const auto count = std::min(wanted, static_cast<int64_t>(std::ceil(static_cast<double>(missing) / share)));
-    Harvest harvest = coordinator_.grow(next_problems(count, place), [this](int64_t) { progress_.update(step_, detail_); });
+    Harvest harvest =
+        coordinator_.grow(next_problems(count, place), [this](int64_t) { progress_.update(step_, detail_); });
     if (harvest.interrupted) return false;
     place += count;
     for (TreeMessage& message : harvest.records) grown.push_back(std::move(message.tree));
@@ -122,7 +128,8 @@ std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t 
   for (int64_t i = 0; i < count; ++i) {
     AssignMessage::Item item;
     item.problem = task_.problem(Split::kTrain, static_cast<uint64_t>(next_problem_++));
-    item.key = {.round = 0, .step = step_ + 1, .problem_index = first_place + i, .problem_key = item.problem.key, .attempt = 0};
+    item.key = {
+        .round = 0, .step = step_ + 1, .problem_index = first_place + i, .problem_key = item.problem.key, .attempt = 0};
     item.work = work_of(config_.search.when);
     item.samples = config_.search.group;
     item.temperature = config_.search.temperature;
@@ -157,7 +164,8 @@ bool Training::evaluate_now() {
   store_.append("eval", eval_row(step_, evaluation, config_.eval.temperature, totals()));
   store_.flush();
   log_info("step {}: held-out Pass@1 {:.3f}, Pass@{} {:.3f} ({} problems, {:.1f} tokens a response)", step_,
-           evaluation.pass_at_1, evaluation.k, evaluation.pass_at_k, evaluation.problems, evaluation.response_tokens_mean);
+           evaluation.pass_at_1, evaluation.k, evaluation.pass_at_k, evaluation.problems,
+           evaluation.response_tokens_mean);
   return true;
 }
 

@@ -57,8 +57,8 @@ class Training {
   Trainer& trainer_;
   RunWriter& store_;
   std::filesystem::path folder_;
-  ModelWeights weights_;  // current policy
-  int64_t step_ = 0;      // done; also the policy version
+  ModelWeights weights_;      // current policy
+  int64_t step_ = 0;          // done; also the policy version
   int64_t next_problem_ = 0;  // index in the training split
   int64_t tokens_trained_ = 0;
   int64_t evaluation_tokens_ = 0;  // not part of a run's cost

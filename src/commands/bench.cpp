@@ -1,0 +1,123 @@
+#include "engine/bench.h"
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "commands/commands.h"
+#include "core/error.h"
+#include "core/progress.h"
+#include "run/config.h"
+#include "run/search_bench.h"
+#include "run/setup.h"
+#include "verify/task_verifier.h"
+
+namespace deepsearch {
+
+namespace {
+
+struct Options {
+  std::string config_path;
+  std::vector<std::string> overrides;
+  std::string model;
+  std::vector<int64_t> sizes = {8, 12, 16};
+  int64_t problems = 64;
+  int64_t max_tokens = 60000;
+  std::vector<int64_t> batches = {1, 16, 64, 256};
+  int64_t context = 64;
+  int64_t trees = 8;
+};
+
+// Config, task and engine with weights: what every benchmark of the policy starts from.
+struct Bench {
+  Config config;
+  std::shared_ptr<const Task> task;
+  std::unique_ptr<TaskVerifier> verifier;
+  std::unique_ptr<Engine> engine;
+};
+
+Bench make_bench(const Options& options, const std::vector<std::string>& more) {
+  std::vector<std::string> overrides = options.overrides;
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  if (!options.model.empty()) overrides.push_back("model.path=\"" + options.model + "\"");
+  Bench bench;
+  bench.config = read_config(options.config_path, overrides);
+  bench.task = make_task(bench.config.task);
+  bench.verifier = std::make_unique<TaskVerifier>(bench.task);
+  const ModelWeights weights = start_weights(bench.config, *bench.task);
+  bench.engine = make_engine(bench.config.engine, weights.config, static_cast<uint64_t>(bench.config.run.seed), 0);
+  bench.engine->set_weights(weights, 0);
+  return bench;
+}
+
+int bench_search_command(const Options& options) {
+  fmt::print("generated tokens per first solution, up to {} tokens a problem, {} held-out problems each\n\n",
+             options.max_tokens, options.problems);
+  fmt::print("{:>4} | {:>8} {:>12} {:>8} | {:>8} {:>12} {:>8} | {:>8} {}\n", "k", "rollouts", "tokens/sol.", "seconds",
+             "tree", "tokens/sol.", "seconds", "ratio", "solved by the tree alone");
+  for (const int64_t size : options.sizes) {
+    Bench bench = make_bench(options, {fmt::format("task.sizes=[{}]", size)});
+    Progress progress(fmt::format("k = {}", size), 2 * options.problems, /*enabled=*/true);
+    const SearchBenchResult result =
+        bench_search(bench.config, *bench.task, *bench.verifier, *bench.engine, options.problems, options.max_tokens,
+                     [&](int64_t done) { progress.update(done, ""); });
+    progress.finish();
+    fmt::print("{:>4} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>7.1f}x {}\n", size,
+               result.rollouts.solved, options.problems, result.rollouts.tokens_per_solution(), result.rollouts.seconds,
+               result.tree.solved, options.problems, result.tree.tokens_per_solution(), result.tree.seconds,
+               result.ratio(), result.saved_by_tree);
+  }
+  return kExitOk;
+}
+
+int bench_engine_command(const Options& options) {
+  const Bench bench = make_bench(options, {});
+  fmt::print("{}\n", bench.engine->description());
+  for (const int64_t batch : options.batches) {
+    fmt::print(
+        "{}\n",
+        bench_engine(bench.config.engine, start_weights(bench.config, *bench.task), batch, options.context).text());
+  }
+  return kExitOk;
+}
+
+int bench_signature_command(const Options& options) {
+  Bench bench = make_bench(options, {});
+  fmt::print("{:016x}  {} trees, seed {}, {}\n",
+             tree_signature(bench.config, *bench.task, *bench.verifier, *bench.engine, options.trees), options.trees,
+             bench.config.run.seed, bench.engine->description());
+  return kExitOk;
+}
+
+void add_common(CLI::App* command, const std::shared_ptr<Options>& options) {
+  command->add_option("config", options->config_path, "TOML file; without it, defaults");
+  command->add_option("--set", options->overrides, "Override a key")->allow_extra_args(false);
+  command->add_option("--model", options->model, "Model folder; without it, [model].path or fresh weights");
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, CommandLine& line) {
+  auto options = std::make_shared<Options>();
+  CLI::App* bench = app.add_subcommand("bench", "Measure, always against a baseline in the same run");
+  bench->require_subcommand(1);
+  CLI::App* search = bench->add_subcommand("search", "Tokens per first solution: tree against independent rollouts");
+  add_common(search, options);
+  search->add_option("--sizes", options->sizes, "Problem sizes k")->delimiter(',');
+  search->add_option("--problems", options->problems, "Held-out problems of each size")->check(CLI::Range(1, 100000));
+  search->add_option("--max-tokens", options->max_tokens, "Tokens after which a problem is given up")
+      ->check(CLI::PositiveNumber);
+  search->callback([options, &line] { line.chosen = [options] { return bench_search_command(*options); }; });
+  CLI::App* engine = bench->add_subcommand("engine", "Decode speed by batch size, and its share of the roofline");
+  add_common(engine, options);
+  engine->add_option("--batches", options->batches, "Sequences decoded together")->delimiter(',');
+  engine->add_option("--context", options->context, "Tokens before the first decoded one")
+      ->check(CLI::Range(1, 100000));
+  engine->callback([options, &line] { line.chosen = [options] { return bench_engine_command(*options); }; });
+  CLI::App* signature = bench->add_subcommand("signature", "A hash of a fixed small search: equal hashes, equal bits");
+  add_common(signature, options);
+  signature->add_option("--trees", options->trees, "Trees to grow")->check(CLI::Range(1, 10000));
+  signature->callback([options, &line] { line.chosen = [options] { return bench_signature_command(*options); }; });
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+
+#include "commands/commands.h"
+#include "core/error.h"
+#include "core/progress.h"
+#include "run/config.h"
+#include "search/text_tree.h"
+#include "store/readers.h"
+
+namespace deepsearch {
+
+namespace {
+
+struct Options {
+  std::filesystem::path run;
+  std::string tree;  // "part:row", a problem id, "best" or "largest"
+  bool list = false;
+  int64_t limit = 20;
+  bool events = false;
+};
+
+struct Place {
+  std::filesystem::path part;
+  PartReader::TreeRow row;
+};
+
+std::vector<Place> all_trees(const RunReader& run) {
+  std::vector<Place> places;
+  for (const std::filesystem::path& part : run.parts()) {
+    for (PartReader::TreeRow& row : PartReader(part).rows()) places.push_back({part, std::move(row)});
+  }
+  std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.row.key < b.row.key; });
+  return places;
+}
+
+std::string name_of(const Place& place) {
+  return fmt::format("{}:{}", place.part.stem().string(), place.row.row);
+}
+
+double last(const RunReader& run, const std::string& table, const std::string& column) {
+  const std::vector<double> values = run.column(table, column);
+  return values.empty() ? std::nan("") : values.back();
+}
+
+void print_evaluations(const RunReader& run) {
+  const auto steps = run.column("eval", "step");
+  const auto pass1 = run.column("eval", "pass_at_1");
+  const auto passk = run.column("eval", "pass_at_k");
+  const auto k = run.column("eval", "k");
+  const auto elapsed = run.column("eval", "elapsed");
+  if (steps.empty()) return;
+  fmt::print("\n{:>6}  {:>10}  {:>8}  {:>8}\n", "step", "elapsed", "Pass@1", fmt::format("Pass@{:.0f}", k.front()));
+  for (size_t i = 0; i < steps.size(); ++i) {
+    fmt::print("{:>6.0f}  {:>10}  {:>8.3f}  {:>8.3f}{}\n", steps[i], format_duration(elapsed[i]), pass1[i], passk[i],
+               i == 0 ? "  base policy" : "");
+  }
+}
+
+void print_search(const RunReader& run) {
+  std::map<std::string, double> sums;
+  for (const char* name : {"trees", "groups", "tokens_generated", "seconds_generating", "seconds_bookkeeping",
+                           "seconds_logging", "seconds_waiting", "seconds_total"}) {
+    for (const double value : run.column("search", name)) sums[name] += value;
+  }
+  if (sums["seconds_total"] <= 0) return;
+  const double busy = sums["seconds_generating"] + sums["seconds_bookkeeping"] + sums["seconds_logging"];
+  fmt::print("\nsearch: {:.0f} trees, {:.0f} groups of rollouts, {:.0f} tokens\n", sums["trees"], sums["groups"],
+             sums["tokens_generated"]);
+  fmt::print(
+      "        of a search rank's working time: generation {:.1f} %, bookkeeping {:.1f} %, HDF5 {:.2f} %; waiting {}\n",
+      100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
+      100 * sums["seconds_logging"] / busy, format_duration(sums["seconds_waiting"]));
+}
+
+void print_summary(const RunReader& run) {
+  const RunInfo& info = run.info();
+  fmt::print("state      {}\nseed       {}\nrevision   {}\nranks      {}\ncommand    {}\n", run.state(), info.seed,
+             info.revision, info.rank_layout, info.command_line);
+  fmt::print("step       {:.0f}, {} so far\n", last(run, "learner", "step"),
+             format_duration(last(run, "learner", "elapsed")));
+  fmt::print("tokens     {:.0f} generated, {:.0f} trained\n", last(run, "learner", "tokens_generated"),
+             last(run, "learner", "tokens_trained"));
+  print_evaluations(run);
+  print_search(run);
+}
+
+void print_list(const std::vector<Place>& places, int64_t limit) {
+  fmt::print("\n{:<18} {:<9} {:>5} {:>8} {:>6} {:>9} {:>8} {:<10} {}\n", "tree", "kind", "step", "problem", "nodes",
+             "correct", "tokens", "stopped", "id");
+  int64_t shown = 0;
+  for (const Place& place : places) {
+    if (shown++ == limit) break;
+    const PartReader::TreeRow& row = place.row;
+    fmt::print("{:<18} {:<9} {:>5} {:>8} {:>6} {:>4}/{:<4} {:>8} {:<10} {}\n", name_of(place),
+               row.kind == RecordKind::kTree ? "tree" : "rollouts", row.key.step, row.key.problem_index, row.n_nodes,
+               row.n_correct, row.n_recorded, row.tokens_generated, to_string(row.stop_reason), row.problem_id);
+  }
+  if (static_cast<int64_t>(places.size()) > limit) {
+    fmt::print("… {} more (--limit)\n", static_cast<int64_t>(places.size()) - limit);
+  }
+}
+
+// "rescue": a solved tree whose problem's direct rollouts all failed; "best": a solved tree with most wrong
+// trajectories beside; "largest".
+const Place* find_tree(const std::vector<Place>& places, const std::string& wanted) {
+  const Place* found = nullptr;
+  std::map<TreeKey, bool> failed_groups;
+  for (const Place& place : places) {
+    if (place.row.kind == RecordKind::kRollouts && place.row.n_correct == 0) failed_groups[place.row.key] = true;
+  }
+  for (const Place& place : places) {
+    if (name_of(place) == wanted || (place.row.problem_id == wanted && place.row.kind == RecordKind::kTree))
+      return &place;
+    if (place.row.kind != RecordKind::kTree) continue;
+    const bool larger = found == nullptr || place.row.n_nodes > found->row.n_nodes;
+    if (wanted == "largest" && larger) found = &place;
+    if (wanted == "solved" && place.row.n_correct > 0 && larger) found = &place;
+    if (wanted == "rescue" && place.row.n_correct > 0 && failed_groups.count(place.row.key) != 0 && larger)
+      found = &place;
+  }
+  return found;
+}
+
+void print_events(const TreeRecord& tree) {
+  fmt::print("\n{:>5}  {:<16} {:>6}  {}\n", "iter", "event", "node", "score");
+  for (const SearchEvent& event : tree.events) {
+    fmt::print("{:>5}  {:<16} {:>6}  {:.4f}\n", event.iteration, to_string(event.kind), event.node, event.score);
+  }
+}
+
+void print_tree(const RunReader& run, const std::vector<Place>& places, const Options& options) {
+  const Place* place = find_tree(places, options.tree);
+  if (place == nullptr) {
+    bad_input("no tree '{}' in {}: give a name from --list, a problem id, or one of rescue, solved, largest",
+              options.tree, options.run.string());
+  }
+  const Config config = read_config_text(run.info().config_text, "config of " + options.run.string(), {});
+  const std::unique_ptr<Task> task = make_task(config.task);
+  const TreeRecord tree = PartReader(place->part).tree(place->row.row);
+  fmt::print("{}", text_tree(tree, [&](TokenSpan tokens) { return task->decode(tokens); }));
+  if (options.events) print_events(tree);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, CommandLine& line) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Print a run's summary, its trees, or one tree as text; live runs too");
+  command->add_option("run", options->run, "Run folder")->required();
+  command->add_option(
+      "--tree", options->tree,
+      "A tree: its name from --list, a problem id, or: rescue (solved where all direct rollouts failed), "
+      "solved, largest");
+  command->add_flag("--list", options->list, "List the trees");
+  command->add_option("--limit", options->limit, "Rows of the list")->check(CLI::NonNegativeNumber);
+  command->add_flag("--events", options->events, "With --tree: the search's diary as well");
+  command->callback([options, &line] {
+    line.chosen = [options] {
+      const RunReader run(options->run);
+      if (!options->tree.empty()) {
+        print_tree(run, all_trees(run), *options);
+        return kExitOk;
+      }
+      print_summary(run);
+      if (options->list) print_list(all_trees(run), options->limit);
+      return kExitOk;
+    };
+  });
+}
+
+}  // namespace deepsearch
