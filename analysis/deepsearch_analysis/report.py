@@ -90,7 +90,7 @@ def draw_tree(figure: Figure, theme: Theme, data: Data, box: tuple[float, float,
     figures.q_key(
         figure.add_axes((right - 0.9 / inch[0], above + 0.25 / inch[1], 0.9 / inch[0], 0.08 / inch[1])), theme
     )
-    letters = int(width * inch[0] * 72 / 4.75)
+    letters = int(width * inch[0] * 72 / 4.3)
     shorten = partial(textwrap.shorten, width=letters, placeholder=" …")
     lines = [(shorten(data.pick.tree.prompt), theme.quiet)]
     answer = textwrap.wrap(_answer(data), letters, max_lines=2, placeholder=" …", break_on_hyphens=False)
