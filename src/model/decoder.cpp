@@ -5,13 +5,12 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/rms_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
+#include "model/fused.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
 
@@ -24,11 +23,6 @@ struct Layer {
   at::Tensor input_norm, q, k, v, o, post_norm, gate, up, down;
 };
 
-at::Tensor rotate(const at::Tensor& x, const at::Tensor& cosines, const at::Tensor& sines) {
-  const auto halves = x.chunk(2, -1);
-  return at::cat({halves[0] * cosines - halves[1] * sines, halves[1] * cosines + halves[0] * sines}, -1);
-}
-
 }  // namespace
 
 struct Decoder::Impl {
@@ -40,7 +34,7 @@ struct Decoder::Impl {
   at::Tensor cosines, sines;  // [max_positions, head_dim/2]
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
-    return at::rms_norm(x, {config.hidden_size}, weight, config.rms_norm_eps);
+    return rms_norm(x, weight, config.rms_norm_eps);
   }
   at::Tensor attention(const Layer& layer, const at::Tensor& normed, const at::Tensor& cos, const at::Tensor& sin,
                        const at::Tensor& mask) const;
@@ -55,21 +49,18 @@ at::Tensor Decoder::Impl::attention(const Layer& layer, const at::Tensor& normed
   const int64_t n_kv = config.n_kv_heads;
   const at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}))
                                 .view({rows, length, n_heads + 2 * n_kv, config.head_dim});
-  const at::Tensor turned = rotate(joined.narrow(2, 0, n_heads + n_kv), cos, sin).transpose(1, 2);
-  const at::Tensor q = turned.narrow(1, 0, n_heads);
-  const at::Tensor k = turned.narrow(1, n_heads, n_kv);
-  const at::Tensor v = joined.narrow(2, n_heads + n_kv, n_kv).transpose(1, 2);
+  const QueryKeyValue heads = split_and_rotate(joined, n_heads, n_kv, cos, sin);
   std::optional<at::Tensor> attention_mask;
   if (mask.defined()) attention_mask = mask;
-  const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, attention_mask, /*dropout_p=*/0.0,
-                                                            /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt,
-                                                            /*enable_gqa=*/n_kv != n_heads);
+  const at::Tensor mixed =
+      at::scaled_dot_product_attention(heads.q, heads.k, heads.v, attention_mask, /*dropout_p=*/0.0,
+                                       /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt,
+                                       /*enable_gqa=*/n_kv != n_heads);
   return at::linear(mixed.transpose(1, 2).reshape({rows, length, n_heads * config.head_dim}), layer.o);
 }
 
 at::Tensor Decoder::Impl::feed_forward(const Layer& layer, const at::Tensor& normed) const {
-  const auto halves = at::linear(normed, at::cat({layer.gate, layer.up})).chunk(2, -1);
-  return at::linear(at::silu(halves[0]) * halves[1], layer.down);
+  return at::linear(gated_silu(at::linear(normed, at::cat({layer.gate, layer.up}))), layer.down);
 }
 
 Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dtype) : impl_(std::make_unique<Impl>()) {

@@ -3,12 +3,19 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
 #include "model_fixtures.h"
 
 namespace deepsearch {
 namespace {
+
+// More threads only wait for each other at these sizes.
+class OneThread : public ::testing::Environment {
+  void SetUp() override { at::set_num_threads(1); }
+};
+const ::testing::Environment* const kOneThread = ::testing::AddGlobalTestEnvironment(new OneThread);
 
 at::Tensor random_tokens(const ModelConfig& config, int64_t rows, int64_t length, uint64_t seed) {
   RandomStream random(seed, RngPurpose::kTests, 3);
