@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.path import Path as Shape
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepsearch_analysis.reader import CORRECT, NOT_JUDGED, Tree
@@ -33,6 +34,13 @@ def short(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def fit(text: Annotation, room: float) -> None:
+    """Cuts a line of text until it is at most `room` points wide."""
+    renderer = text.figure.canvas.get_renderer()
+    while len(text.get_text()) > 2 and text.get_window_extent(renderer).width * 72 / text.figure.dpi > room:
+        text.set_text(text.get_text()[: -max(len(text.get_text()) // 12, 2)] + "…")
 
 
 def _label_ends(axes: Axes, theme: Theme, labels: Sequence[tuple[float, str, str]], x: float) -> None:
@@ -98,7 +106,9 @@ def solved_share(axes: Axes, theme: Theme, curves: Sequence[Curve]) -> None:
         labels.append((float(mean[-1]), f"{curve.label}\n{100 * mean[-1]:.0f} %", colour))
     axes.yaxis.set_major_formatter(PERCENT)
     low, high = axes.get_ylim()
-    placed = spread_labels([y for y, _, _ in labels], (high - low) * 0.17)
+    gap = (high - low) * 0.17
+    placed = spread_labels([min(y, high - gap / 2) for y, _, _ in labels], gap)
+    placed = [y - max(max(placed) - (high - gap / 2), 0.0) for y in placed]
     for (_, text, colour), y in zip(labels, placed, strict=True):
         axes.annotate(text, (axes.get_xlim()[1], y), (7, 0), textcoords="offset points", color=colour, fontsize=8.4,
                       fontweight="bold", va="center", annotation_clip=False, linespacing=1.15)  # fmt: skip

@@ -143,8 +143,9 @@ class Tree:
 
     @cached_property
     def q(self) -> np.ndarray:
-        """Q(s) = q(s)/N(s), 0 where N(s) = 0."""
-        return np.divide(self.value, self.visits, out=np.zeros(len(self)), where=self.visits > 0)
+        """Q(s) = q(s)/N(s), 0 where N(s) = 0 or q(s) is not a number."""
+        mean = np.divide(self.value, self.visits, out=np.zeros(len(self)), where=self.visits > 0)
+        return np.nan_to_num(mean)
 
     @property
     def correct_leaves(self) -> np.ndarray:

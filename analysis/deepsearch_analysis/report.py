@@ -96,8 +96,9 @@ def draw_tree(figure: Figure, theme: Theme, data: Data, box: tuple[float, float,
     answer = textwrap.wrap(_answer(data), letters, max_lines=2, placeholder=" …", break_on_hyphens=False)
     lines += [(line.replace(" ", "\u2002").replace("\u00a0", " "), theme.green) for line in answer]
     for place, (text, colour) in enumerate(line for line in lines if line[0]):
-        axes.annotate(text, (0, 0), (0, -7 - 12 * place), xycoords="axes fraction", textcoords="offset points",
+        line = axes.annotate(text, (0, 0), (0, -7 - 12 * place), xycoords="axes fraction", textcoords="offset points",
                       va="top", fontsize=8.2, color=colour, annotation_clip=False)  # fmt: skip
+        figures.fit(line, width * inch[0] * 72)
 
 
 def _subtitle(data: Data) -> str:

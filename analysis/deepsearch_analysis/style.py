@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,10 +104,13 @@ def drawing(theme: Theme) -> Iterator[Theme]:
         "ytick.major.size": 0.0,
         "lines.linewidth": 2.0,
         "lines.solid_capstyle": "round",
+        "text.parse_math": False,  # a prompt may hold dollar signs
         "svg.fonttype": "path",
         "svg.hashsalt": "deepsearch",  # the same data give the same bytes
     }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # A prompt in a script that the font lacks is drawn as boxes; that is no reason to write to the terminal.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield theme
 
 

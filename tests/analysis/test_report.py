@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import struct
+import warnings
 from pathlib import Path
 
 import h5py
@@ -78,6 +79,19 @@ def test_text_of_a_run_cannot_break_the_page(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page
     assert "<script" not in page
     assert "a &amp; &lt;b&gt;" in page
+
+
+def test_odd_prompts_and_values_are_drawn(small_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small_run, tmp_path / "run"))
+    for path in (folder / "parts").glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["problems/prompt"][0] = "Is $\\frac{1 < 漢 & x$ prime?".encode()
+            file["nodes/value"][::3] = np.nan
+            file["nodes/value"][1::3] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["report", str(folder)]) == 0
+    assert "Is $\\frac{1 &lt; 漢 &amp; x$ prime?" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize("command", ["report", "summary"])
