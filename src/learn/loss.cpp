@@ -8,7 +8,7 @@ TokenLoss clipped_policy_loss(const at::Tensor& logprobs, const at::Tensor& beha
                               const LearnParams& params) {
   TokenLoss result;
   const at::Tensor log_ratio = logprobs - behaviour;
-  const at::Tensor ratio = log_ratio.exp();
+  const at::Tensor ratio = log_ratio.clamp(-20.0, 20.0).exp();  // the exponent is held, as in the reference
   const at::Tensor plain = -advantages * ratio;
   const at::Tensor bounded = -advantages * ratio.clamp(1 - params.clip_low, 1 + params.clip_high);
   at::Tensor loss = at::maximum(plain, bounded);

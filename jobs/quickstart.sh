@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The main job, small: sets up, builds, makes a base policy, trains it by DeepSearch on two search ranks and a learner,
+# and draws the result.
+#
+#   jobs/quickstart.sh [--seed N] [--run DIR]      (default: seed 1, runs/quickstart)
+#
+# A run that is already in DIR is replaced. DEEPSEARCH_CUDA=AUTO|ON|OFF chooses the build (default: AUTO).
+set -euo pipefail
+# shellcheck source=jobs/common.sh
+source "$(dirname "$0")/common.sh"
+
+SEED=1 RUN=$REPO/runs/quickstart
+while [ $# -gt 0 ]; do
+    case $1 in
+    --seed) SEED=${2:?--seed needs a number} && shift 2 ;;
+    --run) RUN=${2:?--run needs a folder} && shift 2 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    *) die "unknown option '$1' (try --help)" ;;
+    esac
+done
+case $SEED in '' | *[!0-9]*) die "--seed $SEED: a whole number is wanted" ;; esac
+
+"$REPO/jobs/setup.sh"
+say "building"
+build release -DDEEPSEARCH_CUDA="${DEEPSEARCH_CUDA:-AUTO}"
+DEEPSEARCH=$REPO/build/release/deepsearch
+CONFIG=$REPO/configs/quickstart.toml
+
+say "base policy: supervised warm start"
+mkdir -p "$(dirname "$RUN")"
+"$DEEPSEARCH" sft "$CONFIG" --set run.seed="$SEED" --out "$RUN-base" --force
+
+say "training by DeepSearch: 2 search ranks, 1 learner"
+RESULT=$(mktemp)
+trap 'rm -f "$RESULT"' EXIT
+run_ranks 3 "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --force --set run.seed="$SEED" --set model.path="$RUN-base" |
+    tee "$RESULT"
+
+say "a tree that found a solution where $(sed -n 's/^group *= *//p' "$CONFIG") independent rollouts found none"
+"$DEEPSEARCH" inspect "$RUN" --tree rescue | head -40 || true
+say "report"
+PYTHONPATH=$REPO/analysis "$VENV/bin/python" -m deepsearch_analysis report "$RUN"
+"$DEEPSEARCH" inspect "$RUN"
+grep '^held-out Pass@' "$RESULT"

@@ -1,0 +1,61 @@
+#include "learn/rows.h"
+
+#include <gtest/gtest.h>
+
+#include "learn/sample_rows.h"
+
+namespace deepsearch {
+namespace {
+
+// Root with two children; the first has two children of its own. Trajectories 0-1-3 and 0-2 are recorded.
+TreeRecord small_tree() {
+  TreeRecord tree;
+  tree.problem.prompt_tokens = {5, 6, 7};
+  tree.tokens = {10, 11, 12, 13, 14};
+  tree.logprobs = {-0.1F, -0.2F, -0.3F, -0.4F, -0.5F};
+  tree.entropies = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F};
+  tree.nodes.resize(4);
+  tree.nodes[1] = {.parent = 0, .depth = 1, .first_token = 0, .n_tokens = 2, .value = 0.5};
+  tree.nodes[2] = {.parent = 0, .depth = 1, .first_token = 2, .n_tokens = 2, .value = -1, .terminal = true, .outcome = Outcome::kWrong};
+  tree.nodes[3] = {.parent = 1, .depth = 2, .first_token = 4, .n_tokens = 1, .value = 1, .terminal = true, .outcome = Outcome::kCorrect};
+  tree.recorded = {{.leaf = 3, .reward = 1, .outcome = Outcome::kCorrect}, {.leaf = 2, .reward = -1, .outcome = Outcome::kWrong}};
+  return tree;
+}
+
+TEST(Rows, HoldPromptPathAndWhatBelongsToEachToken) {
+  CreditParams credit;
+  credit.overlong_penalty = 0;
+  const std::vector<Row> rows = rows_of(small_tree(), credit);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].tokens, (std::vector<Token>{5, 6, 7, 10, 11, 14}));
+  EXPECT_EQ(rows[0].n_prompt, 3);
+  EXPECT_EQ(rows[0].behaviour, (std::vector<float>{-0.1F, -0.2F, -0.5F}));
+  EXPECT_EQ(rows[1].tokens, (std::vector<Token>{5, 6, 7, 12, 13}));
+  // The mean of the terminal scores is 0, so advantages are the scores: tanh(q) inside, ±1 at the end.
+  EXPECT_NEAR(rows[0].advantages[0], std::tanh(0.5), 1e-6);
+  EXPECT_NEAR(rows[0].advantages[1], std::tanh(0.5), 1e-6);
+  EXPECT_NEAR(rows[0].advantages[2], 1, 1e-6);
+  EXPECT_NEAR(rows[1].advantages[1], -1, 1e-6);
+}
+
+TEST(Rows, MicroBatchesHoldEveryRowOnceWithinTheLimit) {
+  const std::vector<Row> rows = sample_rows(37, 3);
+  for (const int64_t limit : {1, 30, 64, 100000}) {
+    std::vector<int> seen(rows.size());
+    for (const MicroBatch& batch : split_into_microbatches(rows, limit)) {
+      ASSERT_FALSE(batch.empty());
+      size_t longest = 0;
+      for (const Row* row : batch) {
+        ++seen[static_cast<size_t>(row - rows.data())];
+        longest = std::max(longest, row->tokens.size());
+      }
+      if (batch.size() > 1) {
+        EXPECT_LE(longest * batch.size(), static_cast<size_t>(limit));
+      }
+    }
+    EXPECT_EQ(seen, std::vector<int>(rows.size(), 1));
+  }
+}
+
+}  // namespace
+}  // namespace deepsearch

@@ -1,0 +1,234 @@
+"""Whole runs of `deepsearch train`, started as a user would. Needs DEEPSEARCH (the binary) and MPIEXEC."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+DEEPSEARCH = os.environ["DEEPSEARCH"]
+MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
+
+SMALL = """
+[task]
+name = "bag"
+sizes = [2]
+
+[model]
+hidden_size = 16
+n_layers = 1
+n_heads = 2
+n_kv_heads = 1
+intermediate_size = 24
+max_positions = 64
+
+[search]
+step_tokens = 0
+max_depth = 0
+width = 3
+trajectories = 3
+
+[learn]
+steps = 2
+problems = 8
+minibatch_problems = 4
+overlong_penalty = 0.0
+optimizer.lr = 1e-3
+
+[eval]
+every = 1
+problems = 6
+samples = 2
+
+[store]
+flush_seconds = 0.2
+"""
+
+
+def command(ranks, *arguments):
+    return [
+        *(MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"),
+        *("--mca", "odls_base_sigkill_timeout", "30", "-n", str(ranks), DEEPSEARCH, *map(str, arguments)),
+    ]
+
+
+def launch(ranks, *arguments):
+    return subprocess.run(command(ranks, *arguments), capture_output=True, text=True, timeout=110, check=False)
+
+
+def train(folder, ranks, *more, config=SMALL):
+    path = folder / "config.toml"
+    path.write_text(config)
+    name = f"run{len(list(folder.glob('run*')))}"
+    report = launch(ranks, "train", path, "--run", folder / name, *more)
+    return report, folder / name
+
+
+def trees_of(run):
+    """Every tree of a run by its key: nodes' visits and values, and tokens with log-probs, as bytes."""
+    found = {}
+    for part in sorted((run / "parts").glob("*.h5")):
+        with h5py.File(part, "r") as file:
+            trees = {name: column[...] for name, column in file["trees"].items()}
+            nodes = {name: file["nodes"][name][...] for name in ("parent", "visits", "value", "entropy", "first_token", "n_tokens")}
+            tokens = {name: column[...] for name, column in file["tokens"].items()}
+            for row in range(len(trees["first_node"])):
+                first = trees["first_node"][row]
+                rows = slice(first, first + trees["n_nodes"][row])
+                key = tuple(int(trees[name][row]) for name in ("step", "problem_index", "attempt", "kind"))
+                pieces = [nodes[name][rows].tobytes() for name in ("parent", "visits", "value", "entropy")]
+                for at, length in zip(nodes["first_token"][rows], nodes["n_tokens"][rows], strict=True):
+                    pieces += [tokens[name][at : at + length].tobytes() for name in ("id", "logprob")]
+                found[key] = b"".join(pieces)
+    return found
+
+
+def weights_of(run):
+    return max((run / "checkpoints").glob("step-*")).joinpath("model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("ranks", "learners"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2)])
+def test_layouts_all_train(tmp_path, ranks, learners):
+    report, run = train(tmp_path, ranks, "--set", f"ranks.learners={learners}")
+    assert report.returncode == 0, report.stderr
+    assert re.search(r"held-out Pass@1: base \d\.\d{3} -> trained \d\.\d{3} \(6 problems, 2 samples\)", report.stdout)
+    with h5py.File(run / "run.h5", "r") as file:
+        assert list(file["metrics/eval/step"]) == [0, 1, 2]
+        assert list(file["metrics/learner/step"]) == [1, 2]
+        assert np.all(np.isfinite(file["metrics/learner/loss"]))
+        searchers = max(1, ranks - learners)
+        assert len(file["metrics/search/step"]) == 2 * searchers
+    assert len(trees_of(run)) == 16
+    summary = subprocess.run([DEEPSEARCH, "inspect", run, "--list"], capture_output=True, text=True, check=True)
+    assert "finished" in summary.stdout and "base policy" in summary.stdout
+    tree = subprocess.run([DEEPSEARCH, "inspect", run, "--tree", "largest"], capture_output=True, text=True, check=True)
+    assert "N " in tree.stdout and "H " in tree.stdout
+
+
+def test_repeats_same_seed_same_trees_same_parameters(tmp_path):
+    first = train(tmp_path, 3)
+    second = train(tmp_path, 3)
+    other = train(tmp_path, 3, "--set", "run.seed=2")
+    assert [report.returncode for report, _ in (first, second, other)] == [0, 0, 0]
+    assert trees_of(first[1]) == trees_of(second[1])
+    assert weights_of(first[1]) == weights_of(second[1])
+    assert trees_of(first[1]) != trees_of(other[1])
+
+
+def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
+    runs = [train(tmp_path, ranks, "--set", "search.when=group_failed", "--set", "search.group=2") for ranks in (1, 2, 4)]
+    assert [report.returncode for report, _ in runs] == [0, 0, 0]
+    assert trees_of(runs[0][1]) == trees_of(runs[1][1]) == trees_of(runs[2][1])
+    assert weights_of(runs[0][1]) == weights_of(runs[1][1]) == weights_of(runs[2][1])
+
+
+BAD = [
+    (["--set", "search.widht=3"], 'unknown key.*"width"'),
+    (["--set", "search.width=fast"], "search.*width"),
+    (["--set", "search.width=0"], "width"),
+    (["--set", "ranks.learners=3"], "learners"),
+    (["--set", "learn.problems=1", "--set", "learn.minibatch_problems=1", "--set", "ranks.learners=1"], "search ranks"),
+    (["--set", "task.name=chess"], "chess"),
+    (["--set", "model.path=no/such/model"], "no/such/model"),
+    (["--set", "model.max_positions=10"], "max_positions"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    report, run = train(tmp_path, 3, *arguments)
+    assert report.returncode == 2, report.stderr
+    errors = [line for line in report.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, report.stderr
+    assert re.search(message, errors[0]), errors[0]
+    assert not run.exists()
+
+
+def test_bad_input_existing_run_is_refused_unless_forced(tmp_path):
+    report, run = train(tmp_path, 2)
+    assert report.returncode == 0, report.stderr
+    before = (run / "run.h5").read_bytes()
+    again = launch(2, "train", tmp_path / "config.toml", "--run", run)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    assert (run / "run.h5").read_bytes() == before
+    assert launch(2, "train", tmp_path / "config.toml", "--run", run, "--force").returncode == 0
+
+
+def test_bad_input_model_of_wrong_shape_names_the_tensor(tmp_path):
+    report, run = train(tmp_path, 2)
+    assert report.returncode == 0, report.stderr
+    model = tmp_path / "model"
+    shutil.copytree(max((run / "checkpoints").glob("step-*")), model)
+    config = (model / "config.json").read_text()
+    (model / "config.json").write_text(re.sub(r'"intermediate_size": *24', '"intermediate_size": 32', config))
+    report, _ = train(tmp_path, 3, "--set", f"model.path={model}")
+    assert report.returncode == 2
+    assert "mlp" in report.stderr and "32" in report.stderr
+    (model / "config.json").write_text(config)
+    whole = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(whole[:-100])
+    report, _ = train(tmp_path, 3, "--set", f"model.path={model}")
+    assert report.returncode == 2
+    assert "model.safetensors" in report.stderr
+
+
+@pytest.mark.parametrize("how", ["launcher", "one rank"])
+def test_stops_cleanly_and_files_are_valid(tmp_path, how):
+    (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        command(3, "train", tmp_path / "config.toml", "--run", run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        wait_for_step(run, 3)
+        if how == "launcher":
+            job.send_signal(signal.SIGTERM)
+        else:
+            ranks = [pid for pid in children_of(job.pid) if "deepsearch" in Path(f"/proc/{pid}/cmdline").read_text()]
+            os.kill(ranks[0], signal.SIGTERM)
+        out, errors = job.communicate(timeout=60)
+    assert job.returncode != 0, out
+    with h5py.File(run / "run.h5", "r") as file:
+        assert len(file["metrics/learner/step"]) >= 3
+    assert len(trees_of(run)) >= 24
+    summary = subprocess.run([DEEPSEARCH, "inspect", run], capture_output=True, text=True, check=True)
+    assert "interrupted" in summary.stdout, summary.stdout + errors
+
+
+def test_stops_when_a_rank_is_killed(tmp_path):
+    (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        command(3, "train", tmp_path / "config.toml", "--run", run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        wait_for_step(run, 2)
+        ranks = [pid for pid in children_of(job.pid) if "deepsearch" in Path(f"/proc/{pid}/cmdline").read_text()]
+        os.kill(ranks[0], signal.SIGKILL)
+        job.communicate(timeout=60)
+    assert job.returncode != 0
+    summary = subprocess.run([DEEPSEARCH, "inspect", run], capture_output=True, text=True, check=True)
+    assert "running or killed" in summary.stdout
+
+
+def children_of(pid):
+    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listing]
+
+
+def wait_for_step(run, step):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with h5py.File(run / "run.h5", "r", libver="latest", swmr=True) as file:
+                if len(file["metrics/learner/step"]) >= step:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"the run in {run} never came to step {step}")
