@@ -22,8 +22,8 @@ struct EngineCounters {
   int64_t tokens_prefilled = 0;
   int64_t decode_steps = 0;
   int64_t duplicates_resampled = 0;
-  double busy_seconds = 0;     // inside poll
-  int64_t kv_bytes = 0;        // now
+  double busy_seconds = 0;  // inside poll
+  int64_t kv_bytes = 0;     // now
   int64_t kv_bytes_peak = 0;
 };
 
