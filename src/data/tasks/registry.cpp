@@ -1,8 +1,6 @@
 // The list of embedded tasks. A new task: a file beside this one that defines make_NAME_task, and TASK(NAME) here.
 #include <algorithm>
 
-#include <fmt/ranges.h>
-
 #include "core/error.h"
 #include "data/task.h"
 
@@ -34,8 +32,9 @@ std::unique_ptr<Task> make_task(const TaskParams& params) {
   const auto* const found =
       std::find_if(std::begin(kTasks), std::end(kTasks), [&](const Entry& entry) { return params.name == entry.name; });
   if (found == std::end(kTasks)) {
-    bad_input("[task].name: there is no task \"{}\"; the embedded tasks are {}", params.name,
-              fmt::join(task_names(), ", "));
+    std::string names;
+    for (const Entry& entry : kTasks) names += (names.empty() ? "" : ", ") + std::string(entry.name);
+    bad_input("[task].name: there is no task \"{}\"; the embedded tasks are {}", params.name, names);
   }
   return found->make(params);
 }
