@@ -101,7 +101,10 @@ kill costs the rows since the last flush. Columns of a killed file may differ in
 
 Types: little-endian. `bool` is h5py's (an enum FALSE, TRUE of int8, read as numpy bool). An enum reads as its number;
 `h5py.check_enum_dtype` gives the names, and h5dump prints them. `text[N]` is UTF-8 of at most N bytes, padded with
-zeros. Files are written in the format of HDF5 1.10.
+zeros; h5py reads it as bytes (`column.asstr()`, `attribute.decode()`). Files are written in the format of HDF5 1.10.
+float32 columns are not compressed; the rest of the large tables is shuffled and deflated. A flush rewrites the last chunk
+of each compressed column, and in a file that others read the old copy stays: a part that is flushed after every tree is
+several times larger. Links in run.h5 to a part that was killed open with `swmr=True` only.
 
 Versions: `schema` says which kind of file it is and `schema_version` is (major, minor). A reader refuses another kind
 and another major version. A minor version adds columns or attributes.
