@@ -76,7 +76,10 @@ def trees_of(run):
     for part in sorted((run / "parts").glob("*.h5")):
         with h5py.File(part, "r") as file:
             trees = {name: column[...] for name, column in file["trees"].items()}
-            nodes = {name: file["nodes"][name][...] for name in ("parent", "visits", "value", "entropy", "first_token", "n_tokens")}
+            nodes = {
+                name: file["nodes"][name][...]
+                for name in ("parent", "visits", "value", "entropy", "first_token", "n_tokens")
+            }
             tokens = {name: column[...] for name, column in file["tokens"].items()}
             for row in range(len(trees["first_node"])):
                 first = trees["first_node"][row]
@@ -122,7 +125,9 @@ def test_repeats_same_seed_same_trees_same_parameters(tmp_path):
 
 
 def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
-    runs = [train(tmp_path, ranks, "--set", "search.when=group_failed", "--set", "search.group=2") for ranks in (1, 2, 4)]
+    runs = [
+        train(tmp_path, ranks, "--set", "search.when=group_failed", "--set", "search.group=2") for ranks in (1, 2, 4)
+    ]
     assert [report.returncode for report, _ in runs] == [0, 0, 0]
     assert trees_of(runs[0][1]) == trees_of(runs[1][1]) == trees_of(runs[2][1])
     assert weights_of(runs[0][1]) == weights_of(runs[1][1]) == weights_of(runs[2][1])
@@ -184,7 +189,10 @@ def test_stops_cleanly_and_files_are_valid(tmp_path, how):
     (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
     run = tmp_path / "run"
     with subprocess.Popen(
-        command(3, "train", tmp_path / "config.toml", "--run", run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(3, "train", tmp_path / "config.toml", "--run", run),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as job:
         wait_for_step(run, 3)
         if how == "launcher":
@@ -205,7 +213,10 @@ def test_stops_when_a_rank_is_killed(tmp_path):
     (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
     run = tmp_path / "run"
     with subprocess.Popen(
-        command(3, "train", tmp_path / "config.toml", "--run", run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(3, "train", tmp_path / "config.toml", "--run", run),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as job:
         wait_for_step(run, 2)
         ranks = [pid for pid in children_of(job.pid) if "deepsearch" in Path(f"/proc/{pid}/cmdline").read_text()]

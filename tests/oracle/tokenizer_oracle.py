@@ -1,15 +1,18 @@
 """Checks tokenizer.json of the embedded tasks against PyPI's `tokenizers` and `transformers`.
 
-    DEEPSEARCH_ORACLE_OUT=DIR test_data --gtest_filter='Tokenizer.*'
-    python tests/oracle/tokenizer_oracle.py DIR
+    tokenizer_oracle.py --test-binary build/.../test_data
+    tokenizer_oracle.py DIR
 
-DIR holds a folder a task: tokenizer.json, tokenizer_config.json and samples.jsonl, whose lines are either
+The binary writes such a DIR when DEEPSEARCH_ORACLE_OUT names it. DIR holds a folder a task: tokenizer.json, tokenizer_config.json and samples.jsonl, whose lines are either
 {"text", "ids", "decoded"} as our program sees them, or {"text", "refused": true} where it refuses the text.
 Exit code 0: all the same; 1: a difference; 2: nothing to check.
 """
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import tokenizers
@@ -38,7 +41,9 @@ def check_folder(folder: Path) -> list[str]:
     samples = [json.loads(line) for line in lines]
     accepted = [sample for sample in samples if not sample.get("refused")]
     if len(accepted) < 10 or len(accepted) == len(samples):
-        problems.append(f"{folder}: {len(accepted)} of {len(samples)} samples are texts to encode: too few, or none to refuse")
+        problems.append(
+            f"{folder}: {len(accepted)} of {len(samples)} samples are texts to encode: too few, or none to refuse"
+        )
     for sample in samples:
         text = sample["text"]
         if sample.get("refused"):
@@ -61,12 +66,21 @@ def check_folder(folder: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
+    if len(arguments) == 3 and arguments[1] == "--test-binary":
+        with tempfile.TemporaryDirectory() as scratch:
+            command = [arguments[2], "--gtest_filter=Tokenizer.*"]
+            subprocess.run(command, env={**os.environ, "DEEPSEARCH_ORACLE_OUT": scratch}, check=True, timeout=120)
+            return check(Path(scratch))
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    folders = sorted(path.parent for path in Path(arguments[1]).glob("*/tokenizer.json"))
+    return check(Path(arguments[1]))
+
+
+def check(root: Path) -> int:
+    folders = sorted(path.parent for path in root.glob("*/tokenizer.json"))
     if not folders:
-        print(f"{arguments[1]}: no folder with a tokenizer.json", file=sys.stderr)
+        print(f"{root}: no folder with a tokenizer.json", file=sys.stderr)
         return 2
     problems = [problem for folder in folders for problem in check_folder(folder)]
     for problem in problems[:20]:
