@@ -10,6 +10,16 @@ find_package(HDF5 REQUIRED COMPONENTS C)
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 find_path(CEREAL_INCLUDE cereal/cereal.hpp REQUIRED)
 
+# LibTorch ships headers of another fmt, which would hide the one we link. A folder that holds only a link to ours goes
+# in front of them; target deepsearch_fmt is linked by core, so every folder sees it first.
+get_target_property(FMT_INCLUDE_DIRS fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+find_path(FMT_INCLUDE fmt/format.h HINTS ${FMT_INCLUDE_DIRS} REQUIRED)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/fmt_first)
+file(CREATE_LINK ${FMT_INCLUDE}/fmt ${CMAKE_BINARY_DIR}/fmt_first/fmt SYMBOLIC)
+add_library(deepsearch_fmt INTERFACE)
+target_include_directories(deepsearch_fmt SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/fmt_first)
+target_link_libraries(deepsearch_fmt INTERFACE fmt::fmt)
+
 add_library(deepsearch_hdf5 INTERFACE)
 target_include_directories(deepsearch_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

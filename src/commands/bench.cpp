@@ -72,11 +72,9 @@ int bench_search_command(const Options& options) {
 
 int bench_engine_command(const Options& options) {
   const Bench bench = make_bench(options, {});
-  fmt::print("{}\n", bench.engine->description());
   for (const int64_t batch : options.batches) {
-    fmt::print(
-        "{}\n",
-        bench_engine(bench.config.engine, start_weights(bench.config, *bench.task), batch, options.context).text());
+    const EngineBenchParams params{.batch = batch, .context = options.context};
+    fmt::print("{}\n", to_line(bench_engine(bench.config.engine, start_weights(bench.config, *bench.task).config, params)));
   }
   return kExitOk;
 }

@@ -7,7 +7,6 @@
 #include "comm/world.h"
 #include "commands/commands.h"
 #include "core/error.h"
-#include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/signals.h"
@@ -51,8 +50,7 @@ int run_sft(World& world, const Options& options) {
     log_warning("stopped by signal {}; nothing was written", stop_signal());
     return 128 + stop_signal();
   }
-  create_folders(options.out);
-  save_model(options.out, trained, tokenizer_json(*task));
+  save_policy(options.out, trained, *task);
   log_info("saved {}", options.out.string());
   return kExitOk;
 }

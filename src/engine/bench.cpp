@@ -26,6 +26,7 @@ ExpansionRequest bench_request(const ModelConfig& config, const EngineBenchParam
   }
   request.path = {{.node = 0, .n_tokens = static_cast<int32_t>(bench.context)}};
   request.first_child = 1;
+  request.n_children = static_cast<int32_t>(bench.children);
   request.max_tokens = static_cast<int32_t>(bench.new_tokens);
   request.sampling_key = tree;
   return request;
@@ -34,18 +35,21 @@ ExpansionRequest bench_request(const ModelConfig& config, const EngineBenchParam
 struct Times {
   double prefill = 0;   // seconds until every sequence has a token
   double decode = 0;    // seconds of the polls after that in which the whole batch ran
+  double cpu = 0;       // processor seconds of those
   int64_t decoded = 0;  // tokens sampled in those
 };
 
-// One tree a sequence, all of the same length. Prompts join over several polls, so the batch is full in the middle
+// All sequences have the same length. Prompts join over several polls, so the batch is full in the middle
 // only.
 Times run_once(Engine& engine, const ModelConfig& config, const EngineBenchParams& bench) {
   std::vector<Expansion> finished;
-  for (int64_t i = 0; i < bench.batch; ++i) engine.submit(bench_request(config, bench, static_cast<uint64_t>(i)));
+  const int64_t trees = bench.batch / bench.children;
+  for (int64_t i = 0; i < trees; ++i) engine.submit(bench_request(config, bench, static_cast<uint64_t>(i)));
   Times times;
   bool prompts_done = false;
   while (engine.in_flight() > 0) {
     const int64_t before = engine.counters().tokens_generated;
+    const double cpu_before = cpu_seconds();
     const Stopwatch watch;
     engine.poll(finished);
     const double seconds = watch.seconds();
@@ -55,10 +59,11 @@ Times run_once(Engine& engine, const ModelConfig& config, const EngineBenchParam
       prompts_done = full;
     } else if (full) {
       times.decode += seconds;
+      times.cpu += cpu_seconds() - cpu_before;
       times.decoded += bench.batch;
     }
   }
-  for (int64_t i = 0; i < bench.batch; ++i) engine.release(static_cast<uint64_t>(i));
+  for (int64_t i = 0; i < trees; ++i) engine.release(static_cast<uint64_t>(i));
   if (times.decoded == 0) {
     bad_input("bench: the first of {} sequences ended before the last had joined; more new tokens than {} are needed",
               bench.batch, bench.new_tokens);
@@ -67,11 +72,11 @@ Times run_once(Engine& engine, const ModelConfig& config, const EngineBenchParam
 }
 
 double measured_peak_gflops(int64_t threads) {
-  constexpr int64_t kSteps = 20'000'000;
+  constexpr int64_t kSteps = 1'000'000;  // short bursts, the best of many: other work on the machine does not count
   native::ThreadPool pool(threads);
   std::atomic<float> sink{0};  // so that the loop is not optimised away
   double best = 0;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 60; ++i) {
     const Stopwatch watch;
     pool.run(threads, [&](int64_t, int64_t) { sink = native::best_kernels().fma_loop(kSteps); });
     best = std::max(best, 2.0 * native::kLanes * kSteps * static_cast<double>(threads) / watch.seconds());
@@ -84,6 +89,9 @@ double measured_peak_gflops(int64_t threads) {
 EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& config, const EngineBenchParams& bench) {
   if (bench.batch < 1 || bench.context < 1 || bench.new_tokens < 2 || bench.repetitions < 1) {
     bad_input("bench: batch, context and repetitions must be at least 1, new tokens at least 2");
+  }
+  if (bench.children < 1 || bench.batch % bench.children != 0) {
+    bad_input("bench: {} children a prompt do not divide a batch of {}", bench.children, bench.batch);
   }
   if (bench.context + bench.new_tokens > config.max_positions) {
     bad_input("bench: context {} and {} new tokens exceed max_positions {}", bench.context, bench.new_tokens,
@@ -99,15 +107,19 @@ EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& co
   run_once(*engine, endless, bench);
   double prefill_seconds = 1e30;
   double token_seconds = 1e30;
+  double token_cpu_seconds = 1e30;
   for (int64_t i = 0; i < bench.repetitions; ++i) {
     const Times times = run_once(*engine, endless, bench);
     prefill_seconds = std::min(prefill_seconds, times.prefill);
     token_seconds = std::min(token_seconds, times.decode / static_cast<double>(times.decoded));
+    token_cpu_seconds = std::min(token_cpu_seconds, times.cpu / static_cast<double>(times.decoded));
   }
   EngineBenchResult result;
   result.engine = engine->description();
   result.tokens_per_second = 1.0 / token_seconds;
-  result.prefill_tokens_per_second = static_cast<double>(bench.batch * bench.context) / prefill_seconds;
+  result.tokens_per_cpu_second = 1.0 / token_cpu_seconds;
+  result.prefill_tokens_per_second =
+      static_cast<double>(bench.batch / bench.children * bench.context) / prefill_seconds;
   result.flops_per_token = native::flops_per_token(endless, bench.context + bench.new_tokens / 2);
   result.achieved_gflops = result.tokens_per_second * result.flops_per_token / 1e9;
   result.kv_bytes_peak = engine->counters().kv_bytes_peak;
@@ -120,8 +132,10 @@ EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& co
 
 std::string to_line(const EngineBenchResult& result) {
   std::string line = fmt::format(
-      "{}: {:.0f} tokens/s decoded, {:.0f} tokens/s prefilled, {:.3f} MFLOP a token, {:.1f} GFLOP/s", result.engine,
-      result.tokens_per_second, result.prefill_tokens_per_second, result.flops_per_token / 1e6, result.achieved_gflops);
+      "{}: {:.0f} tokens/s decoded ({:.0f} per processor second), {:.0f} tokens/s prefilled, {:.3f} MFLOP a token, "
+      "{:.1f} GFLOP/s",
+      result.engine, result.tokens_per_second, result.tokens_per_cpu_second, result.prefill_tokens_per_second,
+      result.flops_per_token / 1e6, result.achieved_gflops);
   if (result.peak_gflops > 0) {
     line += fmt::format(" of {:.1f} measured peak ({:.0f} %)", result.peak_gflops, 100 * result.share_of_peak);
   }

@@ -10,6 +10,7 @@ namespace deepsearch {
 
 struct EngineBenchParams {
   int64_t batch = 256;      // sequences decoded together (overrides EngineParams::max_batch)
+  int64_t children = 8;     // of them, so many continue the same prompt (as in a tree); divides batch
   int64_t context = 60;     // tokens before the first decoded one
   int64_t new_tokens = 32;  // decoded per sequence and repetition
   int64_t repetitions = 3;  // after one that warms up; the fastest counts
@@ -19,6 +20,8 @@ struct EngineBenchParams {
 struct EngineBenchResult {
   std::string engine;            // its description
   double tokens_per_second = 0;  // decoded, sampling included
+  double tokens_per_cpu_second =
+      0;  // the same per second of processor time (all threads): what a busy machine cannot spoil
   double prefill_tokens_per_second = 0;
   double flops_per_token = 0;  // at the mean context of the measurement
   double achieved_gflops = 0;  // tokens_per_second · flops_per_token

@@ -9,6 +9,7 @@
 #include "data/task.h"
 #include "engine/engine.h"
 #include "run/config.h"
+#include "verify/verifier.h"
 
 namespace deepsearch {
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/version.h"
 
 namespace deepsearch {
@@ -59,6 +60,12 @@ ModelWeights start_weights(const Config& config, const Task& task) {
 std::string describe_model(const ModelWeights& weights) {
   return fmt::format("llama, {} parameters, {} layers of {}", parameter_count(weights.config), weights.config.n_layers,
                      weights.config.hidden_size);
+}
+
+void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Task& task) {
+  create_folders(folder);
+  save_model(folder, weights, tokenizer_json(task));
+  write_file_atomically(folder / "tokenizer_config.json", tokenizer_config_json(task));
 }
 
 RunInfo run_info(World& world, const Config& config, const std::string& command_line) {

@@ -1,6 +1,7 @@
 // What ranks do together before a run, and the small decisions taken from config and world.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -30,6 +31,9 @@ void check_layout(const Config& config, const World& world);
 // The base policy: [model].path, or fresh weights of [model]'s shape keyed by the seed.
 ModelWeights start_weights(const Config& config, const Task& task);
 std::string describe_model(const ModelWeights& weights);  // "llama, 148,800 parameters, 3 layers of 64"
+
+// A model folder that `transformers` opens, tokenizer included; made if it is not there.
+void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Task& task);
 
 RunInfo run_info(World& world, const Config& config, const std::string& command_line);  // collective
 LogLevel log_level_of(const RunParams& params);

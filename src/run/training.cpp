@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "run/metric_rows.h"
+#include "run/setup.h"
 
 namespace deepsearch {
 
@@ -202,8 +202,7 @@ void Training::record_search() {
 
 void Training::save_checkpoint() {
   const std::filesystem::path folder = folder_ / "checkpoints" / fmt::format("step-{:06}", step_);
-  create_folders(folder);
-  save_model(folder, weights_, tokenizer_json(task_));
+  save_policy(folder, weights_, task_);
   log_info("step {}: saved checkpoints/{}", step_, folder.filename().string());
 }
 

@@ -3,8 +3,9 @@
     tokenizer_oracle.py --test-binary build/.../test_data
     tokenizer_oracle.py DIR
 
-The binary writes such a DIR when DEEPSEARCH_ORACLE_OUT names it. DIR holds a folder a task: tokenizer.json, tokenizer_config.json and samples.jsonl, whose lines are either
-{"text", "ids", "decoded"} as our program sees them, or {"text", "refused": true} where it refuses the text.
+The binary writes such a DIR when DEEPSEARCH_ORACLE_OUT names it. It holds a folder a task: tokenizer.json,
+tokenizer_config.json and samples.jsonl, whose lines are either {"text", "ids", "decoded"} as our program sees them, or
+{"text", "refused": true} where it refuses the text.
 Exit code 0: all the same; 1: a difference; 2: nothing to check.
 """
 
