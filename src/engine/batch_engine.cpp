@@ -178,7 +178,9 @@ void BatchEngine::plan() {
   for (const std::unique_ptr<Sequence>& sequence : running_) {
     Job& job = *sequence->job;
     if (job.epoch == epoch_) continue;  // its path has KV, and the logits after it are known
-    job.tokens_prefilled += plan_path(job);
+    const int64_t prefilled = plan_path(job);
+    job.tokens_prefilled += prefilled;
+    counters_.tokens_prefilled += prefilled;
     rows_.back().wants_logits = true;
     job.epoch = epoch_;
     path_jobs_.push_back(&job);
@@ -233,7 +235,9 @@ void BatchEngine::plan_sequence(Sequence& sequence) {
   if (segment.store->capacity() < n) {
     segment.store->resize(std::min(sequence.job->request.max_tokens, std::max(2 * segment.store->capacity(), n)));
   }
-  sequence.job->tokens_prefilled += n - 1 - segment.filled;
+  const int64_t prefilled = n - 1 - segment.filled;
+  sequence.job->tokens_prefilled += prefilled;
+  counters_.tokens_prefilled += prefilled;
   for (int32_t i = segment.filled; i < n; ++i) rows_.push_back({.segment = &segment, .offset = i});
   rows_.back().wants_logits = true;
   segment.filled = n;
@@ -348,7 +352,6 @@ void BatchEngine::hand_out(Job& job, std::vector<Expansion>& finished) {
                       .tokens_generated = job.tokens_generated,
                       .tokens_prefilled = job.tokens_prefilled,
                       .made_by_rank = rank_};
-  counters_.tokens_prefilled += job.tokens_prefilled;
   for (Child& child : job.children) {
     if (child.state != Child::State::kKept) continue;
     // A child that ended for good is never continued: its KV can go.

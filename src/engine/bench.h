@@ -10,7 +10,7 @@ namespace deepsearch {
 
 struct EngineBenchParams {
   int64_t batch = 256;      // sequences decoded together (overrides EngineParams::max_batch)
-  int64_t children = 8;     // of them, so many continue the same prompt (as in a tree); divides batch
+  int64_t children = 8;     // how many of them continue one prompt together, as in a tree; divides batch
   int64_t context = 60;     // tokens before the first decoded one
   int64_t new_tokens = 32;  // decoded per sequence and repetition
   int64_t repetitions = 3;  // after one that warms up; the fastest counts

@@ -61,7 +61,6 @@ class NativeBackend : public Backend {
   void project(const PackedLayer& layer, int64_t index, std::span<const BackendRow> rows, int64_t first, int64_t last);
   void attend(const PackedLayer& layer, int64_t index, std::span<const BackendRow> rows, int64_t first, int64_t last,
               int64_t thread);
-  void prefetch_path(size_t row, int64_t index) const;
   void add_logits(std::span<const BackendRow> rows, float* logits);
   template <class Body>
   void for_blocks(int64_t n, Body body) {
@@ -153,20 +152,6 @@ void NativeBackend::project(const PackedLayer& layer, int64_t index, std::span<c
   }
 }
 
-// Large batches do not fit the caches; the next row's KV comes in while this row is worked on.
-void NativeBackend::prefetch_path(size_t row, int64_t index) const {
-  constexpr int64_t kLine = 16;  // floats
-  const int64_t v_row = shape_.n_kv_heads * shape_.head_dim_padded;
-  for (size_t i = links_begin_[row]; i < links_begin_[row + 1]; ++i) {
-    const size_t before = links_begin_[row - 1] + (i - links_begin_[row]);
-    if (before < links_begin_[row] && links_[before].kv == links_[i].kv) continue;  // the sibling just read it
-    const SegmentView view = links_[i].kv->view(index, links_[i].n);
-    const int64_t k_size = shape_.n_kv_heads * shape_.head_dim * view.stride;
-    for (int64_t at = 0; at < k_size; at += kLine) __builtin_prefetch(view.k + at, 0, 2);
-    for (int64_t at = 0; at < view.n * v_row; at += kLine) __builtin_prefetch(view.v + at, 0, 2);
-  }
-}
-
 // From the KV of this layer to its output: attention and the feed-forward block.
 void NativeBackend::attend(const PackedLayer& layer, int64_t index, std::span<const BackendRow> rows, int64_t first,
                            int64_t last, int64_t thread) {
@@ -180,7 +165,6 @@ void NativeBackend::attend(const PackedLayer& layer, int64_t index, std::span<co
     for (size_t i = links_begin_[at]; i < links_begin_[at + 1]; ++i) {
       views.push_back(links_[i].kv->view(index, links_[i].n));
     }
-    if (r + 1 < last) prefetch_path(at + 1, index);
     const int64_t positions = rows[at].segment->start + rows[at].offset + 1;
     kernels_.attention(shape_, qkv_.data() + r * m.qkv_stride, views.data(), static_cast<int64_t>(views.size()),
                        positions, scores, context_.data() + r * m.context_stride);
