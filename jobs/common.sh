@@ -23,6 +23,7 @@ run_ranks() {
     if [ "$(id -u)" = 0 ]; then
         export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
+    if [ -z "${DEEPSEARCH_PROGRESS:-}" ] && [ -t 1 ]; then export DEEPSEARCH_PROGRESS=bar; fi
     mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca odls_base_sigkill_timeout 30 \
         --mca btl_base_warn_component_unused 0 -n "$n" "$@"
 }

@@ -31,6 +31,7 @@ mkdir -p "$(dirname "$RUN")"
 "$DEEPSEARCH" sft "$CONFIG" --set run.seed="$SEED" --out "$RUN-base" --force
 
 say "training by DeepSearch: 2 search ranks, 1 learner"
+if [ -t 1 ]; then export DEEPSEARCH_PROGRESS=bar; fi # the pipe below hides the terminal
 RESULT=$(mktemp)
 trap 'rm -f "$RESULT"' EXIT
 run_ranks 3 "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --force --set run.seed="$SEED" --set model.path="$RUN-base" |

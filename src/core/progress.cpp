@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -44,13 +45,21 @@ std::string bar(double fraction) {
   return text + "] ";
 }
 
+// A bar only where a person watches. Under mpirun a rank's stdout is a terminal of mpirun's own even when the job's
+// output goes to a file, so there the script that starts it says which (DEEPSEARCH_PROGRESS=bar or lines).
+bool wants_bar() {
+  const char* wish = std::getenv("DEEPSEARCH_PROGRESS");
+  if (wish != nullptr && *wish != '\0') return std::string_view(wish) == "bar";
+  return isatty(STDOUT_FILENO) != 0 && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr;
+}
+
 }  // namespace
 
 Progress::Progress(std::string label, int64_t total, bool enabled, double interval_seconds)
     : label_(std::move(label)),
       total_(std::max<int64_t>(total, 0)),
       enabled_(enabled),
-      terminal_(isatty(STDOUT_FILENO) != 0),
+      terminal_(wants_bar()),
       interval_seconds_(interval_seconds) {}
 
 Progress::~Progress() {

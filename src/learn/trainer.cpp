@@ -5,8 +5,8 @@
 #include <optional>
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include "core/error.h"
 #include "learn/loss.h"

@@ -41,7 +41,7 @@ void StoreParams::describe(ConfigVisitor& v) {
   v.field({.key = "trees", .unit = "", .meaning = "write every tree to the run's parts"}, trees);
   v.field({.key = "flush_seconds",
            .unit = "s",
-           .meaning = "readers of a live run see new rows at least this often",
+           .meaning = "time between flushes of a part: what readers of a live run wait for, and what a kill can cost",
            .min = 0.1,
            .max = 3600},
           flush_seconds);
@@ -50,6 +50,7 @@ void StoreParams::describe(ConfigVisitor& v) {
 void Config::describe(ConfigVisitor& v) {
   v.table("run", "the run as a whole", [this](ConfigVisitor& t) { run.describe(t); });
   v.table("task", "the embedded problem family (docs/tasks.md)", [this](ConfigVisitor& t) { task.describe(t); });
+  v.table("problems", "problem files in place of generated ones", [this](ConfigVisitor& t) { problems.describe(t); });
   v.table("model", "the policy's shape, or where it is loaded from", [this](ConfigVisitor& t) { model.describe(t); });
   v.table("engine", "how the policy is run for sampling", [this](ConfigVisitor& t) { engine.describe(t); });
   v.table("search", "how trees are grown", [this](ConfigVisitor& t) { search.describe(t); });

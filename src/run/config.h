@@ -12,6 +12,7 @@
 #include "engine/params.h"
 #include "learn/params.h"
 #include "model/model_config.h"
+#include "run/problem_source.h"
 #include "search/credit.h"
 #include "search/params.h"
 
@@ -38,7 +39,7 @@ struct EvalParams {
 // [store]: what is written to disk.
 struct StoreParams {
   bool trees = true;          // parts with every tree
-  double flush_seconds = 10;  // readers see rows at least this often
+  double flush_seconds = 30;  // what readers of a live run wait for, and what a kill can cost
 
   void describe(ConfigVisitor& v);
 };
@@ -46,6 +47,7 @@ struct StoreParams {
 struct Config {
   RunParams run;
   TaskParams task;
+  ProblemParams problems;
   ModelParams model;
   EngineParams engine;
   SearchParams search;

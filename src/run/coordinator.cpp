@@ -70,14 +70,16 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
   queue_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   items_done_ = 0;
   records_.clear();
+  // At first half of its even share, so that what is left can go to whoever is done first.
+  const auto ranks = static_cast<int64_t>(outstanding_.size());
+  const int64_t in_flight = std::clamp<int64_t>((wanted + 2 * ranks - 1) / (2 * ranks), 1, params_.problems_in_flight);
   watchdog_ = Watchdog(world_, now_seconds());  // nobody was listened to while this rank was learning
   Harvest harvest;
   while (items_done_ < wanted && !harvest.interrupted) {
     for (const auto& [rank, outstanding] : outstanding_) {
       // Refill in lumps: a message for each finished problem would be all overhead when problems are small.
-      const int64_t room = params_.problems_in_flight - outstanding;
-      if (room * 4 >= params_.problems_in_flight || outstanding == 0)
-        assign(rank, static_cast<size_t>(std::max<int64_t>(room, 0)));
+      const int64_t room = in_flight - outstanding;
+      if (room * 4 >= in_flight) assign(rank, static_cast<size_t>(room));
     }
     const bool worked = local_ != nullptr && local_->pump();
     listen(/*wait=*/!worked);

@@ -61,11 +61,6 @@ bool SearchWorker::pump() {
   if (idle()) return false;
   forest_.pump();
   for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
-  if (part_ != nullptr && flushed_.seconds() > config_.store.flush_seconds) {
-    const ScopedPhase phase(phases_, "logging");
-    part_->flush();
-    flushed_.restart();
-  }
   return true;
 }
 

@@ -63,7 +63,6 @@ class SearchWorker {
   int64_t groups_reported_ = 0;
   double generating_reported_ = 0;
   double bookkeeping_reported_ = 0;
-  Stopwatch flushed_;
 };
 
 }  // namespace deepsearch

@@ -31,6 +31,7 @@ struct Rank {
   World& world;
   Config config;
   std::shared_ptr<const Task> task;
+  std::unique_ptr<const ProblemSource> problems;
   ModelWeights start;
   RunInfo info;
   std::filesystem::path folder;
@@ -47,7 +48,8 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
   const Stopwatch watch;
   store.emplace(rank.folder, rank.info, metric_row_tables());
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local);
-  Training training(rank.config, *rank.task, rank.world, coordinator, trainer, *store, rank.folder, rank.start);
+  Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
+                    rank.start);
   ending.finished = training.run();
   if (ending.finished) training.save_checkpoint();
   training.record_search();
@@ -99,12 +101,14 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
 }  // namespace
 
 int run_train(World& world, const TrainRequest& request) {
-  Rank rank{world, {}, nullptr, {}, {}, request.run_folder};
+  Rank rank{world, {}, nullptr, nullptr, {}, {}, request.run_folder};
   agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
   world.assign_roles(rank.config.ranks);
   agree(world, [&] {
     check_layout(rank.config, world);
     rank.task = make_task(rank.config.task);
+    rank.problems =
+        std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
     rank.start = start_weights(rank.config, *rank.task);
   });
   agree(world, [&] {

@@ -28,10 +28,12 @@ AssignMessage::Work work_of(When when) {
 
 }  // namespace
 
-Training::Training(const Config& config, const Task& task, const World& world, Coordinator& coordinator,
-                   Trainer& trainer, RunWriter& store, std::filesystem::path folder, const ModelWeights& start)
+Training::Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
+                   Coordinator& coordinator, Trainer& trainer, RunWriter& store, std::filesystem::path folder,
+                   const ModelWeights& start)
     : config_(config),
       task_(task),
+      problems_(problems),
       world_(world),
       coordinator_(coordinator),
       trainer_(trainer),
@@ -127,7 +129,7 @@ std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t 
   std::vector<AssignMessage::Item> items;
   for (int64_t i = 0; i < count; ++i) {
     AssignMessage::Item item;
-    item.problem = task_.problem(Split::kTrain, static_cast<uint64_t>(next_problem_++));
+    item.problem = problems_.problem(Split::kTrain, next_problem_++);
     item.key = {
         .round = 0, .step = step_ + 1, .problem_index = first_place + i, .problem_key = item.problem.key, .attempt = 0};
     item.work = work_of(config_.search.when);
@@ -141,9 +143,11 @@ std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t 
 
 bool Training::evaluate_now() {
   std::vector<AssignMessage::Item> items;
-  for (int64_t i = 0; i < config_.eval.problems; ++i) {
+  const int64_t held_out = problems_.size(Split::kTest);
+  const int64_t count = held_out < 0 ? config_.eval.problems : std::min(config_.eval.problems, held_out);
+  for (int64_t i = 0; i < count; ++i) {
     AssignMessage::Item item;
-    item.problem = task_.problem(Split::kTest, static_cast<uint64_t>(i));
+    item.problem = problems_.problem(Split::kTest, i);
     // Step numbers of evaluations are their own (negative), so that they share no random numbers with training.
     item.key = {.round = 0, .step = -1 - step_, .problem_index = i, .problem_key = item.problem.key, .attempt = 0};
     item.work = AssignMessage::Work::kEvaluate;

@@ -28,8 +28,9 @@ namespace deepsearch {
 class Training {
  public:
   // All references outlive it. `start` is the base policy.
-  Training(const Config& config, const Task& task, const World& world, Coordinator& coordinator, Trainer& trainer,
-           RunWriter& store, std::filesystem::path folder, const ModelWeights& start);
+  Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
+           Coordinator& coordinator, Trainer& trainer, RunWriter& store, std::filesystem::path folder,
+           const ModelWeights& start);
 
   // False: stopped by request before the last step.
   bool run();
@@ -52,6 +53,7 @@ class Training {
 
   const Config& config_;
   const Task& task_;
+  const ProblemSource& problems_;
   const World& world_;
   Coordinator& coordinator_;
   Trainer& trainer_;

@@ -29,8 +29,8 @@ TEST(Loss, ValueGradientAndFractionsAreThePlainVersions) {
     params.dual_clip = 3.0;
     PolicyLossOptions options;
     options.dual_clip = 3.0;
-    const PolicyLoss expected =
-        policy_loss({.rows = 1, .columns = n, .logp_new = now, .logp_old = old, .advantages = advantages, .mask = mask}, options);
+    const PolicyLoss expected = policy_loss(
+        {.rows = 1, .columns = n, .logp_new = now, .logp_old = old, .advantages = advantages, .mask = mask}, options);
 
     const auto tensor = [](const std::vector<double>& values) { return at::tensor(values, at::kDouble); };
     at::Tensor logprobs = tensor(now).requires_grad_(true);

@@ -16,9 +16,22 @@ TreeRecord small_tree() {
   tree.entropies = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F};
   tree.nodes.resize(4);
   tree.nodes[1] = {.parent = 0, .depth = 1, .first_token = 0, .n_tokens = 2, .value = 0.5};
-  tree.nodes[2] = {.parent = 0, .depth = 1, .first_token = 2, .n_tokens = 2, .value = -1, .terminal = true, .outcome = Outcome::kWrong};
-  tree.nodes[3] = {.parent = 1, .depth = 2, .first_token = 4, .n_tokens = 1, .value = 1, .terminal = true, .outcome = Outcome::kCorrect};
-  tree.recorded = {{.leaf = 3, .reward = 1, .outcome = Outcome::kCorrect}, {.leaf = 2, .reward = -1, .outcome = Outcome::kWrong}};
+  tree.nodes[2] = {.parent = 0,
+                   .depth = 1,
+                   .first_token = 2,
+                   .n_tokens = 2,
+                   .value = -1,
+                   .terminal = true,
+                   .outcome = Outcome::kWrong};
+  tree.nodes[3] = {.parent = 1,
+                   .depth = 2,
+                   .first_token = 4,
+                   .n_tokens = 1,
+                   .value = 1,
+                   .terminal = true,
+                   .outcome = Outcome::kCorrect};
+  tree.recorded = {{.leaf = 3, .reward = 1, .outcome = Outcome::kCorrect},
+                   {.leaf = 2, .reward = -1, .outcome = Outcome::kWrong}};
   return tree;
 }
 

@@ -155,6 +155,24 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     assert not run.exists()
 
 
+def test_bad_input_problem_file_is_named_with_its_line(tmp_path):
+    problems = tmp_path / "problems.jsonl"
+    subprocess.run(
+        [DEEPSEARCH, "generate", "--set", "task.sizes=[2]", "--count", "9", "--out", problems],
+        check=True,
+        capture_output=True,
+    )
+    report, _ = train(tmp_path, 3, "--set", f"problems.train_file={problems}")
+    assert report.returncode == 0, report.stderr
+    lines = problems.read_text().splitlines()
+    lines[6] = lines[6].replace('"answer"', "answer")
+    problems.write_text("\n".join(lines) + "\n")
+    report, run = train(tmp_path, 3, "--set", f"problems.train_file={problems}")
+    assert report.returncode == 2
+    assert "problems.jsonl:7:" in report.stderr
+    assert not run.exists()
+
+
 def test_bad_input_existing_run_is_refused_unless_forced(tmp_path):
     report, run = train(tmp_path, 2)
     assert report.returncode == 0, report.stderr

@@ -20,8 +20,15 @@ TreeRecord record(int64_t place, RecordKind kind, const std::vector<Outcome>& ou
     tree.logprobs.push_back(-1);
     tree.entropies.push_back(1);
     const double reward = outcome == Outcome::kCorrect ? 1 : -1;
-    tree.nodes.push_back({.parent = 0, .depth = 1, .first_token = at, .n_tokens = 1, .value = reward, .terminal = true, .outcome = outcome});
-    tree.recorded.push_back({.leaf = static_cast<int32_t>(tree.nodes.size()) - 1, .reward = reward, .outcome = outcome});
+    tree.nodes.push_back({.parent = 0,
+                          .depth = 1,
+                          .first_token = at,
+                          .n_tokens = 1,
+                          .value = reward,
+                          .terminal = true,
+                          .outcome = outcome});
+    tree.recorded.push_back(
+        {.leaf = static_cast<int32_t>(tree.nodes.size()) - 1, .reward = reward, .outcome = outcome});
   }
   return tree;
 }
@@ -29,10 +36,9 @@ TreeRecord record(int64_t place, RecordKind kind, const std::vector<Outcome>& ou
 using enum Outcome;
 
 TEST(Batch, TakesTheTreeWhereThereIsOneAndDoesNotDependOnOrder) {
-  std::vector<TreeRecord> records = {record(2, RecordKind::kRollouts, {kCorrect, kWrong}),
-                                     record(0, RecordKind::kRollouts, {kWrong, kWrong}),
-                                     record(0, RecordKind::kTree, {kCorrect, kWrong}),
-                                     record(1, RecordKind::kRollouts, {kCorrect, kWrong})};
+  std::vector<TreeRecord> records = {
+      record(2, RecordKind::kRollouts, {kCorrect, kWrong}), record(0, RecordKind::kRollouts, {kWrong, kWrong}),
+      record(0, RecordKind::kTree, {kCorrect, kWrong}), record(1, RecordKind::kRollouts, {kCorrect, kWrong})};
   CreditParams credit;
   for (int turn = 0; turn < 4; ++turn) {
     const StepBatch batch = choose_batch(records, 10, credit);
@@ -46,10 +52,9 @@ TEST(Batch, TakesTheTreeWhereThereIsOneAndDoesNotDependOnOrder) {
 }
 
 TEST(Batch, SkipsUniformRecordsOnlyWhenAsked) {
-  const std::vector<TreeRecord> records = {record(0, RecordKind::kTree, {kWrong, kWrong}),
-                                           record(1, RecordKind::kTree, {kCorrect, kCorrect}),
-                                           record(2, RecordKind::kTree, {kCorrect, kWrong}),
-                                           record(3, RecordKind::kTree, {})};
+  const std::vector<TreeRecord> records = {
+      record(0, RecordKind::kTree, {kWrong, kWrong}), record(1, RecordKind::kTree, {kCorrect, kCorrect}),
+      record(2, RecordKind::kTree, {kCorrect, kWrong}), record(3, RecordKind::kTree, {})};
   CreditParams credit;
   EXPECT_EQ(choose_batch(records, 10, credit).trees.size(), 3U);
   credit.skip_uniform = true;

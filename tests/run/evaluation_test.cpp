@@ -41,7 +41,8 @@ TreeRecord group_of(const std::vector<Outcome>& outcomes) {
 
 TEST(Evaluation, MeansOverProblems) {
   using enum Outcome;
-  const Evaluation result = evaluate({group_of({kCorrect, kWrong, kWrong, kWrong}), group_of({kWrong, kWrong, kIncomplete, kWrong})}, 16);
+  const Evaluation result =
+      evaluate({group_of({kCorrect, kWrong, kWrong, kWrong}), group_of({kWrong, kWrong, kIncomplete, kWrong})}, 16);
   EXPECT_EQ(result.problems, 2);
   EXPECT_EQ(result.samples, 4);
   EXPECT_EQ(result.k, 4);
