@@ -50,6 +50,11 @@ Bench make_bench(const Options& options, const std::vector<std::string>& more) {
   return bench;
 }
 
+// When no rollout succeeded: they cost more than all their tokens for one solution.
+double least_ratio(const SearchBenchResult& result) {
+  return static_cast<double>(result.rollouts.tokens) / result.tree.tokens_per_solution();
+}
+
 int bench_search_command(const Options& options) {
   fmt::print("generated tokens per first solution, up to {} tokens a problem, {} held-out problems each\n\n",
              options.max_tokens, options.problems);
@@ -62,10 +67,13 @@ int bench_search_command(const Options& options) {
         bench_search(bench.config, *bench.task, *bench.verifier, *bench.engine, options.problems, options.max_tokens,
                      [&](int64_t done) { progress.update(done, ""); });
     progress.finish();
-    fmt::print("{:>4} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>7.1f}x {}\n", size,
+    const std::string ratio = result.rollouts.solved > 0 && result.tree.solved > 0 ? fmt::format("{:.1f}x", result.ratio())
+                              : result.tree.solved > 0 ? fmt::format("> {:.1f}x", least_ratio(result))
+                                                       : "none";
+    fmt::print("{:>4} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>8} {}\n", size,
                result.rollouts.solved, options.problems, result.rollouts.tokens_per_solution(), result.rollouts.seconds,
-               result.tree.solved, options.problems, result.tree.tokens_per_solution(), result.tree.seconds,
-               result.ratio(), result.saved_by_tree);
+               result.tree.solved, options.problems, result.tree.tokens_per_solution(), result.tree.seconds, ratio,
+               result.saved_by_tree);
   }
   return kExitOk;
 }

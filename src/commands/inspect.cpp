@@ -70,13 +70,16 @@ void print_search(const RunReader& run) {
     for (const double value : run.column("search", name)) sums[name] += value;
   }
   if (sums["seconds_total"] <= 0) return;
-  const double busy = sums["seconds_generating"] + sums["seconds_bookkeeping"] + sums["seconds_logging"];
+  double logging = sums["seconds_logging"];
+  for (const double value : run.column("learner", "seconds_logging")) logging += value;
+  const auto ranks = static_cast<double>(std::max<size_t>(1, run.info().hosts.size()));
+  const double busy = sums["seconds_total"] - sums["seconds_waiting"];
   fmt::print("\nsearch: {:.0f} trees, {:.0f} groups of rollouts, {:.0f} tokens\n", sums["trees"], sums["groups"],
              sums["tokens_generated"]);
-  fmt::print(
-      "        of a search rank's working time: generation {:.1f} %, bookkeeping {:.1f} %, HDF5 {:.2f} %; waiting {}\n",
-      100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
-      100 * sums["seconds_logging"] / busy, format_duration(sums["seconds_waiting"]));
+  fmt::print("        of a search rank's working time {:.1f} % is generation and {:.1f} % bookkeeping; HDF5 takes {:.2f} % of "
+             "the run\n",
+             100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
+             100 * logging / ranks / std::max(last(run, "learner", "elapsed"), 1e-9));
 }
 
 void print_summary(const RunReader& run) {

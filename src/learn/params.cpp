@@ -115,7 +115,7 @@ void SftParams::describe(ConfigVisitor& v) {
       seconds);
   v.field({.key = "stages",
            .unit = "",
-           .meaning = "1: sizes mixed; more: [task].sizes are taken in order, an equal share of the updates each",
+           .meaning = "1: sizes mixed; more: [task].sizes join in order, after an equal share of the updates each",
            .min = 1,
            .max = 64},
           stages);

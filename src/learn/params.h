@@ -51,7 +51,7 @@ struct SftParams {
   int64_t steps = 1000;
   int64_t batch = 128;  // demonstrations per update
   double seconds = 0;   // stop after this long even if steps remain; 0: no limit
-  int64_t stages = 1;   // more than 1: the task's sizes are taken in order, an equal share of the steps each
+  int64_t stages = 1;   // more than 1: the task's sizes join in order, after an equal share of the steps each
   OptimizerParams optimizer = {.lr = 2e-3, .warmup_steps = 20, .schedule = Schedule::kCosine, .weight_decay = 0.01};
 
   void describe(ConfigVisitor& v);

@@ -23,7 +23,8 @@ Row row_of(const Example& example) {
   return row;
 }
 
-// The task of each stage: all sizes at once, or an equal run of them.
+// The task of each stage. Stage s has the first s + 1 of `stages` equal runs of the sizes: longer problems join, shorter
+// ones stay, since a policy forgets where to end those it no longer sees.
 std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t stages) {
   if (stages > static_cast<int64_t>(params.sizes.size())) {
     bad_input("[sft].stages is {}, but [task].sizes has only {} entries", stages, params.sizes.size());
@@ -32,7 +33,7 @@ std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t
   for (int64_t s = 0; s < stages; ++s) {
     TaskParams part = params;
     const auto n = static_cast<int64_t>(params.sizes.size());
-    part.sizes.assign(params.sizes.begin() + s * n / stages, params.sizes.begin() + (s + 1) * n / stages);
+    part.sizes.assign(params.sizes.begin(), params.sizes.begin() + (s + 1) * n / stages);
     tasks.push_back(make_task(part));
   }
   return tasks;

@@ -18,7 +18,7 @@ struct SearchCost {
   int64_t solved = 0;
   int64_t tokens = 0;  // generated, unsolved problems' included
   double seconds = 0;
-  // Tokens per solved problem; infinity when none was.
+  // Tokens per solved problem; infinite when none was.
   double tokens_per_solution() const;
 };
 
