@@ -16,7 +16,7 @@ die() {
 cores() { nproc 2>/dev/null || echo 1; }
 
 # run_ranks N COMMAND…: N ranks on this machine. Ranks may outnumber cores, so they yield while they wait, use one
-# thread each unless told otherwise, and get time to close their files after Ctrl-C.
+# thread each unless told otherwise.
 run_ranks() {
     local n=$1
     shift
@@ -24,7 +24,7 @@ run_ranks() {
         export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
     if [ -z "${DEEPSEARCH_PROGRESS:-}" ] && [ -t 1 ]; then export DEEPSEARCH_PROGRESS=bar; fi
-    mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca odls_base_sigkill_timeout 30 \
+    mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
         --mca btl_base_warn_component_unused 0 -n "$n" "$@"
 }
 

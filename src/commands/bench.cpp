@@ -67,7 +67,8 @@ int bench_search_command(const Options& options) {
         bench_search(bench.config, *bench.task, *bench.verifier, *bench.engine, options.problems, options.max_tokens,
                      [&](int64_t done) { progress.update(done, ""); });
     progress.finish();
-    const std::string ratio = result.rollouts.solved > 0 && result.tree.solved > 0 ? fmt::format("{:.1f}x", result.ratio())
+    const std::string ratio = result.rollouts.solved > 0 && result.tree.solved > 0
+                                  ? fmt::format("{:.1f}x", result.ratio())
                               : result.tree.solved > 0 ? fmt::format("> {:.1f}x", least_ratio(result))
                                                        : "none";
     fmt::print("{:>4} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>4}/{:<3} {:>12.0f} {:>8.1f} | {:>8} {}\n", size,
@@ -82,7 +83,8 @@ int bench_engine_command(const Options& options) {
   const Bench bench = make_bench(options, {});
   for (const int64_t batch : options.batches) {
     const EngineBenchParams params{.batch = batch, .context = options.context};
-    fmt::print("{}\n", to_line(bench_engine(bench.config.engine, start_weights(bench.config, *bench.task).config, params)));
+    fmt::print("{}\n",
+               to_line(bench_engine(bench.config.engine, start_weights(bench.config, *bench.task).config, params)));
   }
   return kExitOk;
 }

@@ -76,10 +76,11 @@ void print_search(const RunReader& run) {
   const double busy = sums["seconds_total"] - sums["seconds_waiting"];
   fmt::print("\nsearch: {:.0f} trees, {:.0f} groups of rollouts, {:.0f} tokens\n", sums["trees"], sums["groups"],
              sums["tokens_generated"]);
-  fmt::print("        of a search rank's working time {:.1f} % is generation and {:.1f} % bookkeeping; HDF5 takes {:.2f} % of "
-             "the run\n",
-             100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
-             100 * logging / ranks / std::max(last(run, "learner", "elapsed"), 1e-9));
+  fmt::print(
+      "        of a search rank's working time {:.1f} % is generation and {:.1f} % bookkeeping; HDF5 takes {:.2f} % of "
+      "the run\n",
+      100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
+      100 * logging / ranks / std::max(last(run, "learner", "elapsed"), 1e-9));
 }
 
 void print_summary(const RunReader& run) {

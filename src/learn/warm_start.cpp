@@ -23,8 +23,8 @@ Row row_of(const Example& example) {
   return row;
 }
 
-// The task of each stage. Stage s has the first s + 1 of `stages` equal runs of the sizes: longer problems join, shorter
-// ones stay, since a policy forgets where to end those it no longer sees.
+// The task of each stage. Stage s has the first s + 1 of `stages` equal runs of the sizes: longer problems join,
+// shorter ones stay, since a policy forgets where to end those it no longer sees.
 std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t stages) {
   if (stages > static_cast<int64_t>(params.sizes.size())) {
     bad_input("[sft].stages is {}, but [task].sizes has only {} entries", stages, params.sizes.size());

@@ -10,7 +10,7 @@ namespace deepsearch {
 void RunParams::describe(ConfigVisitor& v) {
   v.field({.key = "seed",
            .unit = "",
-           .meaning = "keys every random number of the run: problems, sampling, order",
+           .meaning = "keys initial weights, sampling and order; problems have [task].seed",
            .min = 0},
           seed);
   v.field({.key = "log_level",
@@ -70,7 +70,6 @@ void resolve(Config& config) {
   const std::unique_ptr<Task> task = make_task(config.task);
   if (config.search.step_tokens == 0) config.search.step_tokens = task->step_tokens();
   if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
-  const int64_t response = config.search.step_tokens * config.search.max_depth;
   config.credit = resolved(config.credit, config.search);
   check(config.search);
   if (config.credit.overlong_penalty > 0 && config.credit.overlong_buffer > config.credit.response_budget) {
@@ -82,12 +81,6 @@ void resolve(Config& config) {
   if (config.learn.minibatch_problems > config.learn.problems) {
     bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", config.learn.minibatch_problems,
               config.learn.problems);
-  }
-  const int64_t longest = task->max_prompt_tokens() + response;
-  if (config.model.path.empty() && longest > config.model.max_positions) {
-    bad_input("[model].max_positions is {}, but a prompt of {} tokens with {} steps of {} tokens needs {}",
-              config.model.max_positions, task->max_prompt_tokens(), config.search.max_depth, config.search.step_tokens,
-              longest);
   }
 }
 

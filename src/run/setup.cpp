@@ -37,7 +37,15 @@ void check_layout(const Config& config, const World& world) {
 }
 
 ModelWeights start_weights(const Config& config, const Task& task) {
+  const int64_t longest = task.max_prompt_tokens() + config.search.max_depth * config.search.step_tokens;
+  const std::string need =
+      fmt::format("a prompt of up to {} tokens and [search].max_depth = {} steps of {} tokens need {}",
+                  task.max_prompt_tokens(), config.search.max_depth, config.search.step_tokens, longest);
   if (config.model.path.empty()) {
+    if (config.model.max_positions < longest) {
+      bad_input("[model].max_positions is {}, but {} (max_depth = 0 and step_tokens = 0 take the task's own)",
+                config.model.max_positions, need);
+    }
     return fresh_weights(model_config_of(config.model, task), static_cast<uint64_t>(config.run.seed));
   }
   ModelWeights weights = load_model(config.model.path);
@@ -49,10 +57,8 @@ ModelWeights start_weights(const Config& config, const Task& task) {
   if (weights.config.eos_tokens != task.eos_tokens()) {
     bad_input("[model].path {}: its end-of-sequence tokens are not task {}'s", config.model.path, task.params().name);
   }
-  const int64_t longest = task.max_prompt_tokens() + config.search.max_depth * config.search.step_tokens;
   if (weights.config.max_positions < longest) {
-    bad_input("[model].path {}: {} positions, but [task] and [search] need {}", config.model.path,
-              weights.config.max_positions, longest);
+    bad_input("[model].path {}: it has {} positions, but {}", config.model.path, weights.config.max_positions, need);
   }
   return weights;
 }

@@ -103,7 +103,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
 int run_train(World& world, const TrainRequest& request) {
   Rank rank{world, {}, nullptr, nullptr, {}, {}, request.run_folder};
   agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
-  world.assign_roles(rank.config.ranks);
+  agree(world, [&] { world.assign_roles(rank.config.ranks); });
   agree(world, [&] {
     check_layout(rank.config, world);
     rank.task = make_task(rank.config.task);

@@ -68,9 +68,8 @@ bool Training::one_step() {
 
   const Stopwatch learning;
   store_.flush();  // what a kill while learning cannot take away
-  coordinator_.share_batch(batch.trees, step_ + 1);
-  const auto minibatches = minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit);
-  const TrainStats stats = trainer_.train(minibatches, [this] { coordinator_.keep_alive(); });
+  TrainStats stats;
+  if (!learn(batch, stats)) return false;
   tokens_trained_ += stats.trained_tokens;
   seconds.learn = learning.seconds();
 
@@ -100,6 +99,23 @@ bool Training::one_step() {
   if (stats.skipped_updates > 0) {
     log_warning("step {}: {} of {} updates were skipped, their gradient was not finite", step_, stats.skipped_updates,
                 stats.updates);
+  }
+  return true;
+}
+
+bool Training::learn(const StepBatch& batch, TrainStats& stats) {
+  // A launcher that passes on Ctrl-C gives its ranks a second, less than a large batch takes. A learner that is alone
+  // can leave at any micro-batch; several must meet in the sum of their gradients first.
+  struct Stopped {};
+  const bool alone = world_.n_learners() == 1;
+  coordinator_.share_batch(batch.trees, step_ + 1);
+  try {
+    stats = trainer_.train(minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit), [&] {
+      coordinator_.keep_alive();
+      if (alone && stop_requested()) throw Stopped();
+    });
+  } catch (const Stopped&) {
+    return false;
   }
   return true;
 }

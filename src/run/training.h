@@ -43,6 +43,8 @@ class Training {
   const std::vector<Evaluation>& evaluations() const { return evaluations_; }
 
  private:
+  // The learner's part of a step. False: stopped by request before its end; nothing of it counts.
+  bool learn(const StepBatch& batch, TrainStats& stats);
   bool one_step();
   bool evaluate_now();
   // Grows waves of new problems until the step's batch is full or the waves are spent. False: interrupted.

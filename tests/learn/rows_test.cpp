@@ -1,5 +1,7 @@
 #include "learn/rows.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "learn/sample_rows.h"

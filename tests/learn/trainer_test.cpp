@@ -148,8 +148,9 @@ TEST(WarmStart, LowersTheLossAndRepeatsBitForBit) {
   ModelConfig config = small_model();
   config.vocab_size = static_cast<int64_t>(make_task(task)->vocabulary().size());
   SftParams params;
-  params.steps = 30;
+  params.steps = 60;
   params.batch = 16;
+  params.optimizer.lr = 1e-2;
   std::vector<std::vector<float>> ends;
   std::vector<double> losses;
   for (int run = 0; run < 2; ++run) {
@@ -157,7 +158,7 @@ TEST(WarmStart, LowersTheLossAndRepeatsBitForBit) {
                                         [&](const WarmStartProgress& now) { losses.push_back(now.loss); });
     ends.push_back(flatten(end));
   }
-  EXPECT_LT(losses[29], 0.9 * losses[0]);
+  EXPECT_LT(losses[59], 0.9 * losses[0]);
   EXPECT_EQ(ends[0], ends[1]);
 }
 

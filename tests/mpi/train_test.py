@@ -54,7 +54,7 @@ flush_seconds = 0.2
 def command(ranks, *arguments):
     return [
         *(MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"),
-        *("--mca", "odls_base_sigkill_timeout", "30", "-n", str(ranks), DEEPSEARCH, *map(str, arguments)),
+        *("-n", str(ranks), DEEPSEARCH, *map(str, arguments)),
     ]
 
 

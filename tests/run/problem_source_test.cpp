@@ -34,7 +34,7 @@ class ProblemSourceTest : public testing::Test {
   }
   std::string error_of(const std::string& path) {
     try {
-      const ProblemSource source(*task_, {.train_file = path}, 1);
+      const ProblemSource source(*task_, {.train_file = path, .test_file = ""}, 1);
     } catch (const Error& error) {
       EXPECT_EQ(error.exit_code(), kExitBadInput);
       return error.what();
@@ -53,7 +53,7 @@ TEST_F(ProblemSourceTest, GeneratesWithoutAFile) {
 }
 
 TEST_F(ProblemSourceTest, GoesThroughAFileInANewOrderEachTime) {
-  const ProblemSource source(*task_, {.train_file = write(20)}, 1);
+  const ProblemSource source(*task_, {.train_file = write(20), .test_file = ""}, 1);
   ASSERT_EQ(source.size(Split::kTrain), 20);
   std::vector<std::string> first;
   std::vector<std::string> second;
