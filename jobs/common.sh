@@ -28,9 +28,9 @@ run_ranks() {
         --mca btl_base_warn_component_unused 0 -n "$n" "$@"
 }
 
-# build PRESET [CMAKE OPTIONS…]: configure when needed, then build everything the preset holds.
+# build PRESET TARGET [CMAKE OPTIONS…]: configure when needed, then build ("all": the tests too).
 build() {
-    local preset=$1
-    shift
-    (cd "$REPO" && cmake --preset "$preset" "$@" >/dev/null && cmake --build --preset "$preset" -j "$(cores)")
+    local preset=$1 target=$2
+    shift 2
+    (cd "$REPO" && cmake --preset "$preset" "$@" >/dev/null && cmake --build --preset "$preset" --target "$target" -j "$(cores)")
 }

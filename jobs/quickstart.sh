@@ -22,7 +22,7 @@ case $SEED in '' | *[!0-9]*) die "--seed $SEED: a whole number is wanted" ;; esa
 
 "$REPO/jobs/setup.sh"
 say "building"
-build release -DDEEPSEARCH_CUDA="${DEEPSEARCH_CUDA:-AUTO}"
+build release deepsearch -DDEEPSEARCH_CUDA="${DEEPSEARCH_CUDA:-AUTO}"
 DEEPSEARCH=$REPO/build/release/deepsearch
 CONFIG=$REPO/configs/quickstart.toml
 

@@ -15,7 +15,7 @@ if [ -z "${DEEPSEARCH_CUDA:-}" ]; then
     if command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then DEEPSEARCH_CUDA=ON; else DEEPSEARCH_CUDA=OFF; fi
 fi
 say "building (CUDA $DEEPSEARCH_CUDA)"
-build release -DDEEPSEARCH_CUDA="$DEEPSEARCH_CUDA" -DDEEPSEARCH_TESTS=ON
+build release all -DDEEPSEARCH_CUDA="$DEEPSEARCH_CUDA" -DDEEPSEARCH_TESTS=ON
 say "testing"
 export DEEPSEARCH_SHARED=${DEEPSEARCH_SHARED:-$REPO/../shared}
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
