@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up, builds and runs every test: C++ unit, golden and fuzz cases, MPI runs, oracles, the analysis package.
+# Sets up, builds and runs every test: C++ unit and golden cases, MPI runs, oracles, the analysis package.
 #
 #   jobs/test.sh [CTEST OPTIONS…]      e.g. jobs/test.sh -L unit
 #

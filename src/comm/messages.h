@@ -96,6 +96,7 @@ struct ReportMessage {
   static constexpr MessageKind kKind = MessageKind::kReport;
   int64_t step = 0;
   int64_t search_index = 0;
+  bool last = false;  // the rank's last message: what it had to send has been sent
   int64_t trees = 0;
   int64_t groups = 0;
   int64_t tokens_generated = 0;
@@ -105,7 +106,7 @@ struct ReportMessage {
   std::string error;  // not empty: the rank failed
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(step, search_index, trees, groups, tokens_generated, tokens_prefilled, phases, phase_seconds, error);
+    archive(step, search_index, last, trees, groups, tokens_generated, tokens_prefilled, phases, phase_seconds, error);
   }
 };
 

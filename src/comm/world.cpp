@@ -59,8 +59,8 @@ void RanksParams::describe(ConfigVisitor& v) {
       learners);
   v.field({.key = "transport",
            .unit = "",
-           .meaning =
-               "how learner ranks sum gradients: nccl needs a GPU of its own for each; auto takes it where it can be",
+           .meaning = "how learner ranks sum gradients, and with it where they train: nccl on GPUs, one of its own for "
+                      "each; mpi on the CPU; auto takes nccl where it can be",
            .choices = {"auto", "mpi", "nccl"}},
           transport);
   v.field({.key = "problems_in_flight",

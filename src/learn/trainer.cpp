@@ -146,8 +146,8 @@ struct Trainer::Impl {
   double denominator(const std::vector<Row>& rows) const;
   void learn_minibatch(const std::vector<Row>& rows, bool first, Sums& sums, TrainStats& stats,
                        const std::function<void()>& between);
-  std::vector<std::vector<float>> logprobs(const std::vector<Row>& rows);
-  void use_recomputed(std::vector<std::vector<Row>>& minibatches);
+  std::vector<std::vector<float>> logprobs(const std::vector<Row>& rows, const std::function<void()>& between);
+  void use_recomputed(std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between);
   void finish(const Sums& sums, TrainStats& stats);
 
   LearnParams params;
@@ -201,7 +201,8 @@ void Trainer::Impl::learn_minibatch(const std::vector<Row>& rows, bool first, Su
   stats.lr = update.lr;
 }
 
-std::vector<std::vector<float>> Trainer::Impl::logprobs(const std::vector<Row>& rows) {
+std::vector<std::vector<float>> Trainer::Impl::logprobs(const std::vector<Row>& rows,
+                                                        const std::function<void()>& between) {
   const at::NoGradGuard no_grad;
   std::vector<std::vector<float>> result(rows.size());
   for (const MicroBatch& microbatch : split_into_microbatches(rows, params.tokens_per_microbatch)) {
@@ -212,21 +213,22 @@ std::vector<std::vector<float>> Trainer::Impl::logprobs(const std::vector<Row>& 
       result[static_cast<size_t>(row - rows.data())].assign(next, next + row->n_response());
       next += row->n_response();
     }
+    if (between) between();
   }
   return result;
 }
 
-void Trainer::Impl::use_recomputed(std::vector<std::vector<Row>>& minibatches) {
+void Trainer::Impl::use_recomputed(std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between) {
   for (std::vector<Row>& rows : minibatches) {
-    const auto values = logprobs(rows);
+    const auto values = logprobs(rows, between);
     for (size_t i = 0; i < rows.size(); ++i) rows[i].behaviour = values[i];
   }
 }
 
 void Trainer::Impl::finish(const Sums& sums, TrainStats& stats) {
   const auto total = [&](double value) { return collectives.all_reduce_sum(value); };
-  const double tokens = std::max(total(sums.tokens), 1.0);
-  stats.trained_tokens = static_cast<int64_t>(tokens);
+  stats.trained_tokens = static_cast<int64_t>(total(sums.tokens));
+  const double tokens = std::max(static_cast<double>(stats.trained_tokens), 1.0);
   stats.loss = total(sums.loss) / static_cast<double>(std::max<int64_t>(stats.updates, 1));
   stats.policy_entropy = total(sums.entropy) / tokens;
   stats.clip_fraction = total(sums.clipped) / tokens;
@@ -252,7 +254,7 @@ TrainStats Trainer::train(const std::vector<std::vector<Row>>& minibatches, cons
   std::vector<std::vector<Row>> recomputed;
   if (impl_->params.behaviour == Behaviour::kRecomputed) {
     recomputed = minibatches;
-    impl_->use_recomputed(recomputed);
+    impl_->use_recomputed(recomputed, between);
   }
   const auto& used = recomputed.empty() ? minibatches : recomputed;
   TrainStats stats;
@@ -287,7 +289,7 @@ double Trainer::supervise(const std::vector<Row>& rows) {
 }
 
 std::vector<std::vector<float>> Trainer::logprobs(const std::vector<Row>& rows) {
-  return impl_->logprobs(rows);
+  return impl_->logprobs(rows, {});
 }
 
 ModelWeights Trainer::weights() const {

@@ -44,7 +44,8 @@ void Coordinator::handle(Envelope&& envelope) {
     tokens_generated_ += tree->tree.tokens_generated;
     records_.push_back(std::move(*tree));
   } else if (auto* report = std::get_if<ReportMessage>(&envelope.message)) {
-    reports_.push_back(std::move(*report));
+    if (report->last) ++goodbyes_;
+    if (!report->last) reports_.push_back(std::move(*report));
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
     watchdog_.heard(envelope.from, *heartbeat, now_seconds());
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
@@ -127,7 +128,11 @@ void Coordinator::stop_all(const std::string& why) {
   stop.command = ControlMessage::Command::kStop;
   stop.why = why;
   mailbox_.send_all(others(), stop);
-  constexpr double kLongest = 10;
+  // Until every search rank has said goodbye: what it sent before is then here, and no send is left without a receiver.
+  constexpr double kLongest = 5;
+  const Stopwatch watch;
+  const int expected = local_ != nullptr ? 0 : world_.n_search();
+  while (goodbyes_ < expected && watch.seconds() < kLongest) listen(/*wait=*/true);
   mailbox_.flush(kLongest);
 }
 

@@ -41,7 +41,7 @@ class Coordinator {
   // Between pieces of long local work: takes messages in, so that senders' buffers drain.
   void keep_alive() { listen(/*wait=*/false); }
 
-  // Ends the loops of all other ranks.
+  // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
 
   // Reports that have come since the last call.
@@ -66,6 +66,7 @@ class Coordinator {
   std::vector<TreeMessage> records_;
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
+  int goodbyes_ = 0;
 };
 
 }  // namespace deepsearch

@@ -53,7 +53,7 @@ std::vector<std::string> names_of(const MetricsRow& row) {
 }  // namespace
 
 MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
-                       const RunTotals& totals) {
+                       const RunTotals& totals, int64_t skipped_steps) {
   double trajectories = 0;
   double reward = 0;
   for (const TreeRecord& tree : batch.trees) {
@@ -83,7 +83,7 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"reward_mean", reward / std::max(trajectories, 1.0)},
           {"solved_fraction", static_cast<double>(batch.solved) / seen},
           {"uniform_fraction", static_cast<double>(batch.uniform) / seen},
-          {"skipped_steps", stats.skipped_updates},
+          {"skipped_steps", skipped_steps},
           {"seconds_wait", seconds.wait},
           {"seconds_learn", seconds.learn},
           {"seconds_weights", seconds.weights},
@@ -139,7 +139,7 @@ MetricsRow search_row(const ReportMessage& report, int rank, const std::vector<c
 }
 
 std::map<std::string, std::vector<std::string>> metric_row_tables() {
-  return {{"learner", names_of(learner_row(0, {}, {}, {}, {}))},
+  return {{"learner", names_of(learner_row(0, {}, {}, {}, {}, 0))},
           {"search", names_of(search_row({}, 0, {}))},
           {"eval", names_of(eval_row(0, {}, 0, {}))}};
 }

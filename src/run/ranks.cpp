@@ -14,6 +14,7 @@ namespace deepsearch {
 namespace {
 
 constexpr double kPatience = 0.05;  // seconds an idle rank sleeps at a time
+constexpr double kFarewell = 5;     // seconds for the last messages to leave
 
 bool says_stop(const AnyMessage& message) {
   const auto* control = std::get_if<ControlMessage>(&message);
@@ -50,6 +51,10 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
     for (; envelope; envelope = mailbox.receive()) {
       if (says_stop(envelope->message)) {
         worker.cancel();
+        ReportMessage goodbye;
+        goodbye.last = true;
+        mailbox.send(world.coordinator_rank(), goodbye);
+        mailbox.flush(kFarewell);
         return;
       }
       if (const auto* assign = std::get_if<AssignMessage>(&envelope->message)) worker.handle(*assign);

@@ -72,7 +72,6 @@ std::vector<Attempt> run_rollouts(const Config& config, const Task& task, const 
 std::vector<TreeRecord> run_trees(const Config& config, const Task& task, const Verifier& verifier, Engine& engine,
                                   int64_t problems, int64_t max_tokens, const std::function<void(int64_t)>& progress) {
   SearchParams params = config.search;
-  params.stop_when_solved = true;
   params.token_budget = max_tokens;
   Forest forest(engine, verifier, params, {.seed = static_cast<uint64_t>(config.run.seed), .first_handle = 1ULL << 40});
   for (int64_t i = 0; i < problems; ++i) {
@@ -103,8 +102,10 @@ SearchBenchResult bench_search(const Config& config, const Task& task, const Ver
   const auto attempts = run_rollouts(config, task, verifier, engine, problems, max_tokens, progress);
   result.rollouts.seconds = rollouts_watch.seconds();
   const Stopwatch tree_watch;
-  const auto trees =
-      run_trees(config, task, verifier, engine, problems, max_tokens, [&](int64_t done) { progress(problems + done); });
+  Config until_solved = config;
+  until_solved.search.stop_when_solved = true;
+  const auto trees = run_trees(until_solved, task, verifier, engine, problems, max_tokens,
+                               [&](int64_t done) { progress(problems + done); });
   result.tree.seconds = tree_watch.seconds();
   result.rollouts.problems = result.tree.problems = problems;
   for (size_t i = 0; i < attempts.size(); ++i) {
@@ -121,7 +122,7 @@ SearchBenchResult bench_search(const Config& config, const Task& task, const Ver
 uint64_t tree_signature(const Config& config, const Task& task, const Verifier& verifier, Engine& engine,
                         int64_t trees) {
   Config plain = config;
-  plain.search.stop_when_solved = false;
+  plain.search.stop_when_solved = false;  // whole trees
   uint64_t hash = 0;
   for (const TreeRecord& tree : run_trees(plain, task, verifier, engine, trees, 0, [](int64_t) {})) {
     for (const NodeRecord& node : tree.nodes) {

@@ -31,6 +31,9 @@ void SearchWorker::handle(const AssignMessage& message) {
     failure("assigned work for policy version {}, but this rank has version {}", message.policy_version,
             engine_->policy_version());
   }
+  const bool evaluating = !message.items.empty() && message.items.front().work == Work::kEvaluate;
+  if (evaluating_ && !evaluating) take_report(0);  // dropped
+  evaluating_ = evaluating;
   for (const AssignMessage::Item& item : message.items) {
     running_[item.key] = item;
     start(item, item.work);
@@ -58,7 +61,14 @@ void SearchWorker::start(const AssignMessage::Item& item, Work work) {
 }
 
 bool SearchWorker::pump() {
-  if (idle()) return false;
+  if (idle()) {
+    if (unflushed_ && appended_.seconds() > config_.store.flush_seconds) {
+      const ScopedPhase phase(phases_, "logging");
+      part_->flush();
+      unflushed_ = false;
+    }
+    return false;
+  }
   forest_.pump();
   for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
   return true;
@@ -91,6 +101,8 @@ void SearchWorker::deliver(Work work, bool last, TreeRecord&& record) {
   if (part_ != nullptr && work != Work::kEvaluate) {
     const ScopedPhase phase(phases_, "logging");
     part_->append(record);
+    unflushed_ = true;
+    appended_.restart();
   }
   const ScopedPhase phase(phases_, "sending");
   TreeMessage message;

@@ -28,7 +28,7 @@ class SearchWorker {
   void handle(const AssignMessage& message);
   void handle(const WeightsMessage& message);
 
-  // One decode step, or nothing when there is no work. False: idle.
+  // One decode step, or nothing but a flush that is due when there is no work. False: idle.
   bool pump();
   bool idle() const;
   const char* phase() const;  // for heartbeats
@@ -57,6 +57,9 @@ class SearchWorker {
   std::map<TreeKey, AssignMessage::Item> running_;
   PhaseTimes phases_;
   EngineCounters reported_;
+  bool evaluating_ = false;  // evaluations are no part of a step's report
+  bool unflushed_ = false;
+  Stopwatch appended_;
   int64_t trees_done_ = 0;
   int64_t trees_reported_ = 0;
   int64_t groups_done_ = 0;

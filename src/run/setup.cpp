@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sched.h>
 #include <thread>
 
 #include "core/error.h"
@@ -106,9 +107,14 @@ Transport transport_of(const RanksParams& params) {
 
 int64_t learner_threads(const LearnParams& params, const World& world) {
   if (params.threads > 0) return params.threads;
+  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < cores) {
+    return std::max(1, CPU_COUNT(&mask));  // bound by the launcher: these are this rank's own
+  }
   int learners_here = 0;
   for (const int rank : world.learner_ranks()) learners_here += world.host_of(rank) == world.host() ? 1 : 0;
-  const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
   return std::max<int64_t>(1, cores / std::max(learners_here, 1));
 }
 

@@ -38,8 +38,8 @@ void save_policy(const std::filesystem::path& folder, const ModelWeights& weight
 RunInfo run_info(World& world, const Config& config, const std::string& command_line);  // collective
 LogLevel log_level_of(const RunParams& params);
 Transport transport_of(const RanksParams& params);
-// [learn].threads, or the cores this process may use, shared by the host's learners. Search ranks wait while learners
-// learn, so their cores count.
+// [learn].threads; else the cores the launcher bound this rank to; else, unbound, the host's cores shared by its
+// learners (search ranks wait while learners learn, so their cores count).
 int64_t learner_threads(const LearnParams& params, const World& world);
 
 }  // namespace deepsearch

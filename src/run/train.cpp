@@ -52,8 +52,8 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
                     rank.start);
   ending.finished = training.run();
   if (ending.finished) training.save_checkpoint();
-  training.record_search();
   coordinator.stop_all(ending.finished ? "finished" : "stopped");
+  training.record_search();
   ending.seconds = watch.seconds();
   if (!ending.finished) {
     log_warning("stopped by signal {} after {} of {} steps; what was written is whole", stop_signal(),

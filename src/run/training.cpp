@@ -82,7 +82,9 @@ bool Training::one_step() {
   seconds.total = total.seconds();
   seconds.logging = store_.seconds_spent() - logged_;
   logged_ = store_.seconds_spent();
-  store_.append("learner", learner_row(step_, batch, stats, seconds, totals()));
+  seconds.checkpoint = std::exchange(checkpoint_seconds_, 0);
+  if (stats.updates == stats.skipped_updates) ++skipped_steps_;
+  store_.append("learner", learner_row(step_, batch, stats, seconds, totals(), skipped_steps_));
   remember(std::move(grown));
   record_search();
   const double per_second = static_cast<double>(coordinator_.tokens_generated() - shown_tokens_) / seconds.total;
@@ -198,10 +200,10 @@ RunTotals Training::totals() const {
 void Training::remember(std::vector<TreeRecord> grown) {
   // Tokens are not needed for the search table; trees of a few steps may wait for their ranks' reports.
   for (TreeRecord& tree : grown) {
-    tree.tokens.clear();
-    tree.logprobs.clear();
-    tree.entropies.clear();
-    tree.events.clear();
+    tree.tokens = {};
+    tree.logprobs = {};
+    tree.entropies = {};
+    tree.events = {};
     if (config_.store.trees) store_.add_problem(tree.problem, "train");
   }
   unreported_[step_] = std::move(grown);
@@ -221,8 +223,10 @@ void Training::record_search() {
 }
 
 void Training::save_checkpoint() {
+  const Stopwatch watch;
   const std::filesystem::path folder = folder_ / "checkpoints" / fmt::format("step-{:06}", step_);
   save_policy(folder, weights_, task_);
+  checkpoint_seconds_ += watch.seconds();
   log_info("step {}: saved checkpoints/{}", step_, folder.filename().string());
 }
 

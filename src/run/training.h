@@ -68,6 +68,8 @@ class Training {
   int64_t evaluation_tokens_ = 0;  // not part of a run's cost
   int64_t shown_tokens_ = 0;
   double logged_ = 0;
+  double checkpoint_seconds_ = 0;  // since the last row
+  int64_t skipped_steps_ = 0;
   std::vector<Evaluation> evaluations_;
   std::map<int64_t, std::vector<TreeRecord>> unreported_;  // by step: trees whose ranks' reports have not come yet
   Stopwatch elapsed_;

@@ -36,9 +36,9 @@ const std::vector<Metric> kLearner = {
     {"grad_norm", "", "global gradient norm before clipping"},
     {"clip_fraction", "fraction", "of the tokens whose ratio was clipped"},
     {"dual_clip_fraction", "fraction", "of the tokens bounded by the dual clip"},
-    {"approx_kl", "nats per token", "mean of (rho - 1) - ln rho, against the behaviour policy"},
+    {"approx_kl", "nats per token", "mean of ln pi_behaviour - ln pi over the tokens"},
     {"ratio_max", "", "largest rho of a token"},
-    {"mismatch_kl", "nats per token", "between the engine's log-probabilities and the learner's for the same policy"},
+    {"mismatch_kl", "nats per token", "between the behaviour log-probabilities and the learner's before its first update"},
     {"lr", "", "learning rate of the step"},
     {"advantage_mean", "", "over the trained tokens"},
     {"advantage_std", "", "over the trained tokens"},
@@ -78,7 +78,7 @@ const std::vector<Metric> kEval = {
     {"temperature", "", "of sampling"},
     {"response_tokens_mean", "tokens", "mean length of a response"},
     {"truncated_fraction", "fraction", "of the responses that were cut off"},
-    {"entropy_mean", "nats per token", "mean over the responses' tokens"},
+    {"entropy_mean", "nats per token", "mean over responses of their mean token entropy"},
     {"split_test", "", "1: held-out problems, 0: training problems"},
 };
 

@@ -12,10 +12,10 @@ ORDER = ["core", "data", "verify", "search", "comm", "store", "model", "engine",
 
 # What a header is, and the folders that may name it.
 OWNERS = [
-    ("MPI", re.compile(r"^mpi(-ext)?\.h$|^openmpi/"), {"comm", "run", "commands"}),
+    ("MPI", re.compile(r"^mpi(-ext)?\.h$|^openmpi/"), {"comm"}),
     ("NCCL", re.compile(r"^nccl"), {"comm"}),
     ("HDF5", re.compile(r"^(hdf5|H5)[^/]*$|^hdf5/"), {"store"}),
-    ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"model", "engine", "learn", "run", "commands"}),
+    ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"model", "engine", "learn"}),
     ("toml++ (core/toml.h sets it up)", re.compile(r"^toml\+\+/|^toml\.hpp$"), {"core"}),
 ]
 
