@@ -21,9 +21,9 @@ struct Options {
   std::vector<std::string> overrides;
   std::string model;
   std::vector<int64_t> sizes = {8, 12, 16};
-  int64_t problems = 64;
+  int64_t problems = 128;
   int64_t max_tokens = 60000;
-  std::vector<int64_t> batches = {1, 16, 64, 256};
+  std::vector<int64_t> batches = {8, 32, 128, 256};
   int64_t context = 64;
   int64_t trees = 8;
 };

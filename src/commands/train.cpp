@@ -35,9 +35,9 @@ void add_train(CLI::App& app, CommandLine& line) {
         // Every rank knows of it: one speaks, all leave by the ordinary door.
         throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
       } catch (const Error& error) {
-        world.abort("run", error.what(), error.exit_code());
+        world.abort(request->phase, error.what(), error.exit_code());
       } catch (const std::exception& error) {
-        world.abort("run", error.what(), kExitFailure);
+        world.abort(request->phase, error.what(), kExitFailure);
       }
     };
   });

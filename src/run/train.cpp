@@ -100,7 +100,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
 
 }  // namespace
 
-int run_train(World& world, const TrainRequest& request) {
+int run_train(World& world, TrainRequest& request) {
   Rank rank{world, {}, nullptr, nullptr, {}, {}, request.run_folder};
   agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
@@ -127,7 +127,9 @@ int run_train(World& world, const TrainRequest& request) {
   Ending ending;
   std::optional<RunWriter> store;
   std::optional<PartWriter> part;
+  request.phase = world.learns() ? "training" : "searching";
   run_roles(rank, ending, store, part);
+  request.phase = "closing files";
   if (part) part->close();
   const std::vector<std::string> parts = world.gather_text(
       part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "core/error.h"
 
@@ -42,7 +43,9 @@ void throw_hdf5_error(const char* operation, const Hdf5Place& place) {
   H5Eclear2(H5E_DEFAULT);
   const std::string why = found.innermost.empty() ? "no reason given by HDF5" : found.innermost;
   if (found.system_error == ENOSPC || found.system_error == EDQUOT || found.system_error == EFBIG) {
-    bad_input("disk full: {}: HDF5 could not {}: {}", place.text(), operation, why);
+    // HDF5's own text of it has several lines; errno says it all.
+    bad_input("disk full: {}: could not {}: {}; free some space, what was flushed before is readable", place.text(),
+              operation, std::strerror(found.system_error));
   }
   if (place.reading) bad_input("{}: HDF5 could not {}: {}", place.text(), operation, why);
   failure("{}: HDF5 could not {}: {}", place.text(), operation, why);
