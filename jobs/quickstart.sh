@@ -38,7 +38,8 @@ run_ranks 3 "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --force --set run.seed="$
     tee "$RESULT"
 
 say "a tree that found a solution where $(sed -n 's/^group *= *//p' "$CONFIG") independent rollouts found none"
-"$DEEPSEARCH" inspect "$RUN" --tree rescue | head -40 || true
+"$DEEPSEARCH" inspect "$RUN" --tree rescue ||
+    echo "(none in this run: rollouts solved every problem they met)"
 say "report"
 PYTHONPATH=$REPO/analysis "$VENV/bin/python" -m deepsearch_analysis report "$RUN"
 "$DEEPSEARCH" inspect "$RUN"
