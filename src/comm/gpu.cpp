@@ -10,6 +10,7 @@
 #endif
 
 #include "comm/world.h"
+#include "core/error.h"
 
 namespace deepsearch {
 
@@ -34,6 +35,13 @@ std::string versions() {
 int n_gpus() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+void use_gpu(int gpu) {
+  if (gpu < 0) return;
+  if (const cudaError_t status = cudaSetDevice(gpu); status != cudaSuccess) {
+    failure("GPU {} cannot be used: {}", gpu, cudaGetErrorString(status));
+  }
 }
 
 std::string gpu_bus_id(int gpu) {
@@ -69,6 +77,7 @@ std::string gpu_summary() {
 int n_gpus() {
   return 0;
 }
+void use_gpu(int) {}
 std::string gpu_bus_id(int) {
   return "";
 }

@@ -16,6 +16,9 @@ std::string gpu_summary();
 // launcher that shows each rank one GPU of its own gives 0 everywhere.
 int gpu_of(const World& world);
 
+// Makes it the one that LibTorch's plain "cuda" means in this process; nothing to do for −1. Failure: the CUDA error.
+void use_gpu(int gpu);
+
 // Names a GPU on its host whatever number it has in a process: "0000:3b:00.0". "" when `gpu` is −1 or cannot be asked.
 std::string gpu_bus_id(int gpu);
 

@@ -4,6 +4,7 @@
 // with an element's smallest size. Native byte order: the header's magic number tells when it differs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -65,7 +66,7 @@ class WireReader : public cereal::InputArchive<WireReader, cereal::AllowEmptyCla
   size_t read_count(size_t smallest) {
     uint64_t count = 0;
     read(&count, sizeof count);
-    if (count > left() / smallest) {
+    if (count > left() / std::max<size_t>(smallest, 1)) {
       failure("message claims {} elements of at least {} bytes at byte {} of its payload, but {} bytes are left", count,
               smallest, at_ - sizeof count, left());
     }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <numeric>
 #include <signal.h>
 #include <unistd.h>
 
@@ -275,14 +276,14 @@ int World::coordinator_rank() const {
 }
 
 std::vector<int> World::search_ranks() const {
-  std::vector<int> ranks;
-  for (int i = 0; i < n_search(); ++i) ranks.push_back(i);
+  std::vector<int> ranks(static_cast<size_t>(n_search()));
+  std::iota(ranks.begin(), ranks.end(), 0);
   return ranks;
 }
 
 std::vector<int> World::learner_ranks() const {
-  std::vector<int> ranks;
-  for (int i = 0; i < n_learners(); ++i) ranks.push_back(coordinator_rank() + i);
+  std::vector<int> ranks(static_cast<size_t>(n_learners()));
+  std::iota(ranks.begin(), ranks.end(), coordinator_rank());
   return ranks;
 }
 

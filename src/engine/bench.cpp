@@ -118,8 +118,8 @@ EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& co
   result.engine = engine->description();
   result.tokens_per_second = 1.0 / token_seconds;
   result.tokens_per_cpu_second = 1.0 / token_cpu_seconds;
-  result.prefill_tokens_per_second =
-      static_cast<double>(bench.batch / bench.children * bench.context) / prefill_seconds;
+  const int64_t prompts = bench.batch / bench.children;
+  result.prefill_tokens_per_second = static_cast<double>(prompts * bench.context) / prefill_seconds;
   result.flops_per_token = native::flops_per_token(endless, bench.context + bench.new_tokens / 2);
   result.achieved_gflops = result.tokens_per_second * result.flops_per_token / 1e9;
   result.kv_bytes_peak = engine->counters().kv_bytes_peak;

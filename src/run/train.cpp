@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "comm/collectives.h"
+#include "comm/gpu.h"
 #include "comm/mailbox.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -69,6 +70,8 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
 
 void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std::optional<PartWriter>& part) {
   World& world = rank.world;
+  use_gpu(gpu_of(world));
+  if (world.is_coordinator()) log_info("{}", gpu_summary());
   Mailbox mailbox(world);
   const TaskVerifier verifier(rank.task);
   std::optional<SearchWorker> worker;

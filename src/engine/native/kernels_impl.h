@@ -2,6 +2,7 @@
 // tile of accumulators that fits its registers). Included by one .cpp per instruction set, inside an anonymous
 // namespace and after the compiler was told the target; includes nothing, so that no library code is compiled for that
 // target.
+// NOLINTBEGIN(misc-definitions-in-headers,modernize-loop-convert): one copy an instruction set, index loops by register
 
 #if defined(__clang__)
 #define DEEPSEARCH_UNROLL _Pragma("clang loop unroll(full)")
@@ -261,3 +262,5 @@ float fma_loop(int64_t n) {
   for (int c = 0; c < kChains; ++c) sum = V::add(sum, acc[c]);
   return sum.sum();
 }
+
+// NOLINTEND(misc-definitions-in-headers,modernize-loop-convert)
