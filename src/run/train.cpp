@@ -38,7 +38,7 @@ struct Rank {
   std::filesystem::path folder;
 };
 
-// Ends a run that was stopped, or finished, the same way: parts closed first, so that run.h5 links to whole files.
+// How the run ended; known to the coordinator.
 struct Ending {
   bool finished = false;
   double seconds = 0;
@@ -133,7 +133,7 @@ int run_train(World& world, TrainRequest& request) {
   request.phase = world.learns() ? "training" : "searching";
   run_roles(rank, ending, store, part);
   request.phase = "closing files";
-  if (part) part->close();
+  if (part) part->close();  // before run.h5 is finished, so that it links to whole files
   const std::vector<std::string> parts = world.gather_text(
       part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());
   if (store) {
