@@ -1,64 +1,44 @@
-// Backend: the arithmetic below the scheduler. It holds the weights and the memory of keys and values (KV), and runs
-// the decoder over a list of rows, a row being one token at one place of one tree. It knows nothing of requests,
-// sampling or trees; the scheduler knows nothing of tensors.
+// Backend: the arithmetic below the scheduler. It holds the weights and the KV blocks, runs passes and draws tokens. It
+// knows nothing of requests or trees; the scheduler knows nothing of tensors.
 //
-// One thread owns a backend; it may use threads of its own inside forward().
+// One thread owns a backend; it may use threads of its own inside run().
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "data/tokens.h"
+#include "engine/pass.h"
 #include "model/weights.h"
 
 namespace deepsearch {
-
-// Memory for the KV of one segment, of all layers; made by a backend, which outlives it.
-class KvStore {
- public:
-  virtual ~KvStore() = default;
-  // Makes room for exactly `tokens` tokens; the first min(old, tokens) keep their values. 0 frees the memory.
-  virtual void resize(int32_t tokens) = 0;
-  virtual int32_t capacity() const = 0;
-};
-
-// The tokens of one node and their KV. Children point at their parent's segment, so a prefix is stored once however
-// many sequences continue it, and lives as long as any of them.
-struct KvSegment {
-  std::shared_ptr<KvSegment> parent;  // none for the root
-  int32_t start = 0;                  // position of tokens[0] in the sequence
-  std::vector<Token> tokens;
-  int32_t filled = 0;       // tokens[0 .. filled) have KV, or get it in the pass being built
-  bool tail_unfed = false;  // sampled here and its last token was never fed: see EngineCounters
-  std::unique_ptr<KvStore> store;
-
-  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
-};
-
-// One token to run through the decoder: segment->tokens[offset], attending to everything before it on its path.
-struct BackendRow {
-  KvSegment* segment = nullptr;
-  int32_t offset = 0;
-  bool write = true;          // false: its KV is already there, only the logits are wanted
-  bool wants_logits = false;  // logits of the next token
-};
 
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Weights of the shape the backend was made for (failure() otherwise). KV of older weights becomes meaningless; the
-  // caller drops it.
-  virtual void set_weights(const ModelWeights& weights) = 0;
-  virtual std::unique_ptr<KvStore> make_store(int32_t tokens) = 0;
-  // Runs all rows. A row may attend to tokens stored before, and to tokens of rows listed before it that write.
-  // logits: [rows that want them, vocab_size] float32, in row order; resized here.
-  virtual void forward(std::span<const BackendRow> rows, std::vector<float>& logits) = 0;
-  virtual int64_t kv_bytes() const = 0;  // held by stores now
-  virtual std::string description() const = 0;
+  // Weights of the shape the backend was made for (failure() otherwise), read tensor by tensor, each released once it
+  // was taken over. Nothing else is rebuilt: KV blocks keep their contents (whether they still mean something is the
+  // caller's decision), later calls write into the memory of the first.
+  virtual void set_weights(const WeightSource& weights) = 0;
+
+  // Bytes of one KV block over all layers.
+  virtual int64_t block_bytes() const = 0;
+  // Bytes that KV blocks may take at most by the device's free memory now, weights (set or not) left room for.
+  virtual int64_t memory_for_blocks() const = 0;
+  // Makes blocks 0 … n−1 usable, once, before the first run(). Memory is touched only as blocks are written (CPU).
+  virtual void reserve_blocks(int64_t n) = 0;
+
+  // Runs a pass: copies, then the decoder over all tokens (KV of all of a layer's tokens is written before its
+  // attention, so spans may attend to each other's tokens of this pass), then the draws. `drawn` is resized to the
+  // draws, in their order. failure() for logits that are not finite, a token or position out of range.
+  virtual void run(const Pass& pass, std::vector<SampledToken>& drawn) = 0;
+
+  // All logits of one row of the last pass's draws, [vocab_size], for tests and comparisons: slow.
+  virtual std::vector<float> logits_of_draw(size_t draw) const = 0;
+
+  virtual std::string description() const = 0;  // "native CPU, 2 threads, AVX-512, fp32 weights"
 };
 
 }  // namespace deepsearch

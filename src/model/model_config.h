@@ -1,5 +1,5 @@
-// Shape of a Llama-style decoder (RMSNorm, RoPE, grouped-query attention, SwiGLU, tied or untied embeddings), as in a
-// Hugging Face config.json. Plain values, no LibTorch.
+// Shape of a decoder of the Llama family (RMSNorm, RoPE, grouped-query attention, SwiGLU, tied or untied embeddings)
+// and of its relatives, as in a Hugging Face config.json. Plain values, no LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,32 @@
 
 namespace deepsearch {
 
+// What transformers calls the architecture. The networks differ in two places: Qwen2 adds biases to q, k and v; Qwen3
+// normalises each head of q and k (RMSNorm over head_dim, before the rotation).
+enum class ModelFamily : uint8_t { kLlama, kQwen2, kQwen3 };
+
+// How rotary frequencies are stretched for contexts longer than those trained on (transformers' rope_parameters).
+struct RopeScaling {
+  enum class Kind : uint8_t { kNone, kLinear, kLlama3, kYarn };
+  Kind kind = Kind::kNone;
+  double factor = 1.0;
+  int64_t original_max_positions = 0;  // llama3, yarn
+  double low_freq_factor = 1.0;        // llama3
+  double high_freq_factor = 4.0;       // llama3
+  double beta_fast = 32.0;             // yarn
+  double beta_slow = 1.0;              // yarn
+  double attention_factor = 0.0;       // yarn: cosines and sines are multiplied by it; 0: the default, of factor
+
+  bool operator==(const RopeScaling&) const = default;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(kind, factor, original_max_positions, low_freq_factor, high_freq_factor, beta_fast, beta_slow,
+            attention_factor);
+  }
+};
+
 struct ModelConfig {
+  ModelFamily family = ModelFamily::kLlama;
   int64_t vocab_size = 0;
   int64_t hidden_size = 64;
   int64_t n_layers = 3;
@@ -21,6 +46,10 @@ struct ModelConfig {
   int64_t intermediate_size = 160;
   int64_t max_positions = 512;
   double rope_theta = 10000.0;
+  RopeScaling rope_scaling;
+  bool qkv_bias = false;  // q_proj, k_proj and v_proj have biases (Qwen2; Llama and Qwen3 with attention_bias)
+  bool out_bias = false;  // o_proj has one (Llama and Qwen3 with attention_bias)
+  bool qk_norm = false;   // self_attn.q_norm and k_norm, [head_dim] (Qwen3)
   double rms_norm_eps = 1e-6;
   bool tie_embeddings = false;
   Token bos_token = -1;  // −1: none
@@ -30,8 +59,9 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(vocab_size, hidden_size, n_layers, n_heads, n_kv_heads, head_dim, intermediate_size, max_positions,
-            rope_theta, rms_norm_eps, tie_embeddings, bos_token, pad_token, eos_tokens);
+    archive(family, vocab_size, hidden_size, n_layers, n_heads, n_kv_heads, head_dim, intermediate_size, max_positions,
+            rope_theta, rope_scaling, qkv_bias, out_bias, qk_norm, rms_norm_eps, tie_embeddings, bos_token, pad_token,
+            eos_tokens);
   }
 };
 

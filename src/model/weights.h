@@ -2,9 +2,13 @@
 // engine. No LibTorch. fp32, row-major, Linear weights are [out, in].
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/model_config.h"
@@ -22,11 +26,49 @@ struct HostTensor {
   }
 };
 
-struct ModelWeights {
+enum class DType : uint8_t { kF32, kF16, kBF16 };
+int64_t bytes_of(DType type);
+
+// A tensor's values as they lie in memory or in a mapped file; owns nothing.
+struct TensorView {
+  const std::string* name = nullptr;
+  DType type = DType::kF32;
+  std::span<const int64_t> shape;
+  const std::byte* data = nullptr;  // row-major, little-endian; aligned to the type's width
+  int64_t count = 0;                // values
+
+  // Values [first, first + out.size()) as fp32; F16 and BF16 are widened exactly.
+  void read(int64_t first, std::span<float> out) const;
+};
+
+// Where weights come from, tensor by tensor, so that a large model need not lie in memory twice: a ModelWeights, or a
+// folder's memory-mapped files (open_model). Tensors are numbered in expected_tensors() order. Const methods may be
+// called from one thread at a time.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual const ModelConfig& model_config() const = 0;
+  virtual size_t tensor_count() const = 0;
+  // Valid until release(index), or as long as the source.
+  virtual TensorView view(size_t index) const = 0;
+  // The caller is done with this tensor for now: its pages may be given back.
+  virtual void release(size_t index) const = 0;
+};
+
+struct ModelWeights final : WeightSource {
+  ModelWeights() = default;
+  ModelWeights(ModelConfig shape, std::vector<HostTensor> values)
+      : config(std::move(shape)), tensors(std::move(values)) {}
+
   ModelConfig config;
   std::vector<HostTensor> tensors;  // in expected_tensors() order
 
   const HostTensor& at(const std::string& name) const;  // failure() when absent
+
+  const ModelConfig& model_config() const override { return config; }
+  size_t tensor_count() const override { return tensors.size(); }
+  TensorView view(size_t index) const override;
+  void release(size_t /*index*/) const override {}
 };
 
 struct TensorShape {
@@ -49,6 +91,8 @@ int64_t parameter_count(const ModelConfig& config);
 // tokenizer.json (+ tokenizer_config.json). save writes each file atomically, config.json last.
 void save_model(const std::filesystem::path& folder, const ModelWeights& weights, const std::string& tokenizer_json);
 // bad_input for a missing file, a wrong shape, size or dtype, a tensor too many or too few (each named).
+std::unique_ptr<WeightSource> open_model(const std::filesystem::path& folder);
+// The same with all values in memory, as fp32.
 ModelWeights load_model(const std::filesystem::path& folder);
 
 }  // namespace deepsearch
