@@ -11,18 +11,25 @@ namespace deepsearch {
 enum class Finish : uint8_t {
   kEos = 0,     // the last token is an end-of-sequence token
   kLength = 1,  // the token limit came first
+  kStop = 2,    // a stop string was completed by the last token
 };
 
 struct Step {
-  std::vector<Token> tokens;     // end-of-sequence token included
-  std::vector<float> logprobs;   // nats, of each token under the policy that sampled it, at temperature 1 and top-p 1
-  std::vector<float> entropies;  // nats, of the full softmax at each position
+  std::vector<Token> tokens;  // end-of-sequence token included
+  // Nats, of each token, and of the whole distribution at its position: the full softmax at the temperature it was
+  // sampled with (at 1 when that was greedy), before top-p and top-k.
+  std::vector<float> logprobs;
+  std::vector<float> entropies;
   Finish finish = Finish::kLength;
-  int64_t policy_version = 0;
+  int64_t policy_version = 0;  // that made the last token
+  // That made each token; empty when all are policy_version's.
+  std::vector<int64_t> token_versions;
+
+  bool ended() const { return finish != Finish::kLength; }  // the response is over, not only the step
 
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(tokens, logprobs, entropies, finish, policy_version);
+    archive(tokens, logprobs, entropies, finish, policy_version, token_versions);
   }
 };
 

@@ -8,49 +8,40 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
+#include "engine/batch_job.h"
 
 namespace deepsearch {
 namespace {
 
-// A poll admits no further request once this many prefix tokens are to be run in it.
-constexpr int64_t kPrefillRowsPerPoll = 2048;
-constexpr int32_t kFirstCapacity = 16;  // tokens; a step's KV memory grows by doubling
+// Blocks that a path of these segments and one child of max_tokens need when nothing is shared.
+int64_t blocks_of(const ExpansionRequest& request) {
+  int64_t blocks = 0;
+  int64_t position = 0;
+  const auto add = [&](int64_t n) {
+    blocks += (position + n + kKvBlockTokens - 1) / kKvBlockTokens - position / kKvBlockTokens;
+    position += n;
+  };
+  for (const PathSegment& part : request.path) add(part.n_tokens);
+  add(request.max_tokens);
+  return blocks;
+}
+
+// Siblings, then cousins, next to each other.
+bool before_in_tree(const ExpansionRequest& a, const ExpansionRequest& b) {
+  if (a.tree != b.tree) return a.tree < b.tree;
+  return std::lexicographical_compare(a.path.begin(), a.path.end(), b.path.begin(), b.path.end(),
+                                      [](const PathSegment& x, const PathSegment& y) { return x.node < y.node; });
+}
 
 }  // namespace
 
-struct BatchEngine::Child {
-  enum class State { kWaiting, kRunning, kSampled, kKept, kDropped };
-  State state = State::kWaiting;
-  int32_t attempt = 0;
-  Step step;
-  std::shared_ptr<KvSegment> segment;
-};
-
-struct BatchEngine::Job {
-  ExpansionRequest request;
-  std::vector<Child> children;
-  std::shared_ptr<KvSegment> path;  // the expanded node's segment; none before the first child is admitted
-  std::vector<float> first_logits;  // of the token after the prefix
-  int64_t epoch = -1;               // whose weights gave first_logits; −1: none yet
-  int64_t tokens_generated = 0;
-  int64_t tokens_prefilled = 0;
-  int64_t waiting = 0;    // children to admit
-  int64_t unsettled = 0;  // children neither kept nor dropped
-  bool to_judge = false;  // has children sampled in this poll
-};
-
-struct BatchEngine::Sequence {
-  Job* job = nullptr;
-  int32_t child = 0;
-  std::shared_ptr<KvSegment> segment;  // its own tokens
-  Step step;
-  int64_t logit_row = -1;  // in logits_; −1: the job's first_logits
-  bool done = false;
-};
-
 BatchEngine::BatchEngine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
-                         std::unique_ptr<Backend> backend)
-    : params_(params), config_(config), seed_(seed), rank_(rank), backend_(std::move(backend)) {}
+                         int64_t n_blocks, std::unique_ptr<Backend> backend)
+    : params_(params), config_(config), seed_(seed), rank_(rank), backend_(std::move(backend)) {
+  backend_->reserve_blocks(n_blocks);
+  cache_.reset(n_blocks);
+  counters_.kv_bytes_limit = n_blocks * backend_->block_bytes();
+}
 
 BatchEngine::~BatchEngine() = default;
 
@@ -62,20 +53,25 @@ bool BatchEngine::is_eos(Token token) const {
   return std::find(config_.eos_tokens.begin(), config_.eos_tokens.end(), token) != config_.eos_tokens.end();
 }
 
-void BatchEngine::set_weights(const ModelWeights& weights, int64_t policy_version) {
+void BatchEngine::set_token_bytes(std::vector<std::string> bytes) {
+  stop_ = StopStrings(params_.stop, std::move(bytes));
+}
+
+void BatchEngine::set_weights(const WeightSource& weights, int64_t policy_version) {
   backend_->set_weights(weights);
   has_weights_ = true;
   policy_version_ = policy_version;
-  ++epoch_;
-  cache_.forget_values();
-  // Segments under way may have lost their name in the cache, not their use.
+  if (params_.on_update == "keep") return;
+  cache_.forget_all();
+  // Nodes under way may have lost their name in the cache, not their use.
   for (const std::unique_ptr<Job>& job : jobs_) {
-    for (KvSegment* s = job->path.get(); s != nullptr; s = s->parent.get()) forget_values(*s);
     for (Child& child : job->children) {
-      if (child.segment) forget_values(*child.segment);
+      if (child.kv) cache_.forget(*child.kv);
     }
   }
-  for (const std::unique_ptr<Sequence>& sequence : running_) forget_values(*sequence->segment);
+  for (const std::unique_ptr<Job>& job : jobs_) {
+    for (KvNode* node = job->path.get(); node != nullptr; node = node->parent.get()) cache_.forget(*node);
+  }
   update_kv_counters();
 }
 
@@ -104,20 +100,43 @@ void BatchEngine::submit(ExpansionRequest request) {
   // The last sampled token is not fed in this request, so it needs no position yet.
   if (prefix + request.max_tokens - 1 > config_.max_positions) {
     bad_input(
-        "[model].max_positions is {}: too few for a prefix of {} tokens and a step of up to {}; raise it, or lower "
-        "[search].step_tokens or max_depth",
+        "the model's context is {} tokens ([model].max_positions): too few for a prefix of {} and a step of up to {}; "
+        "lower the step (e.g. [search].step_tokens or max_depth), or take a model with a longer context",
         config_.max_positions, prefix, request.max_tokens);
   }
+  if (const int64_t needed = blocks_of(request); needed > cache_.pool().capacity()) {
+    bad_input(
+        "the KV cache of {} MB holds {} blocks of {} tokens, and a prefix of {} tokens with a step of up to {} needs "
+        "{}; raise [engine].kv_memory_mb",
+        counters_.kv_bytes_limit / 1000000, cache_.pool().capacity(), kKvBlockTokens, prefix, request.max_tokens,
+        needed);
+  }
+  counters_.prefix_tokens += prefix;
   auto job = std::make_unique<Job>();
   job->children.resize(static_cast<size_t>(request.n_children));
   job->waiting = job->unsettled = request.n_children;
   job->request = std::move(request);
+  const auto place = std::upper_bound(by_path_.begin(), by_path_.end(), job.get(), [](const Job* a, const Job* b) {
+    return before_in_tree(a->request, b->request);
+  });
+  by_path_.insert(place, job.get());
   jobs_.push_back(std::move(job));
 }
 
+// Before a job leaves jobs_.
+void BatchEngine::drop(Job& job) {
+  running_ -= job.running;
+  if (job.pinned) cache_.unpin(*job.path);
+  job.pinned = false;
+}
+
 void BatchEngine::release(uint64_t tree) {
-  std::erase_if(running_, [&](const auto& sequence) { return sequence->job->request.tree == tree; });
-  std::erase_if(jobs_, [&](const auto& job) { return job->request.tree == tree; });
+  std::erase_if(by_path_, [&](const Job* job) { return job->request.tree == tree; });
+  std::erase_if(jobs_, [&](const std::unique_ptr<Job>& job) {
+    if (job->request.tree != tree) return false;
+    drop(*job);
+    return true;
+  });
   cache_.release(tree);
   update_kv_counters();
 }
@@ -126,193 +145,76 @@ void BatchEngine::poll(std::vector<Expansion>& finished) {
   if (jobs_.empty()) return;
   if (!has_weights_) failure("engine: asked to sample before any weights were set");
   const Stopwatch watch;
-  admit();
   plan();
-  backend_->forward(rows_, logits_);
-  take_first_logits();
-  sample();
+  if (pass_.spans.empty()) {
+    failure("engine: {} requests wait and none can go on ({} KV blocks, {} free)", jobs_.size(),
+            cache_.pool().capacity(), cache_.pool().free());
+  }
+  backend_->run(pass_, drawn_);
+  take_draws();
   settle(finished);
   ++counters_.decode_steps;
   update_kv_counters();
   counters_.busy_seconds += watch.seconds();
 }
 
-// --- 1. Admit
-// ---------------------------------------------------------------------------------------------------------
-
-void BatchEngine::admit() {
-  int64_t prefill_rows = 0;
-  for (const std::unique_ptr<Job>& job : jobs_) {
-    if (static_cast<int64_t>(running_.size()) >= params_.max_batch) return;
-    if (job->waiting == 0) continue;
-    if (!job->path) {
-      if (prefill_rows >= kPrefillRowsPerPoll) return;
-      job->path = cache_.find_or_make(job->request);
-      for (const KvSegment* s = job->path.get(); s != nullptr; s = s->parent.get())
-        prefill_rows += s->size() - s->filled;
-    }
-    for (size_t i = 0; i < job->children.size() && job->waiting > 0; ++i) {
-      if (static_cast<int64_t>(running_.size()) >= params_.max_batch) return;
-      Child& child = job->children[i];
-      if (child.state != Child::State::kWaiting) continue;
-      auto sequence = std::make_unique<Sequence>();
-      sequence->job = job.get();
-      sequence->child = static_cast<int32_t>(i);
-      sequence->segment = std::make_shared<KvSegment>();
-      sequence->segment->parent = job->path;
-      sequence->segment->start = job->path->start + job->path->size();
-      child.state = Child::State::kRunning;
-      --job->waiting;
-      running_.push_back(std::move(sequence));
-    }
+void BatchEngine::take_draws() {
+  if (drawn_.size() != drawn_for_.size()) {
+    failure("engine: {} tokens came for {} draws", drawn_.size(), drawn_for_.size());
+  }
+  for (size_t i = 0; i < drawn_.size(); ++i) {
+    Job& job = *drawn_for_[i].job;
+    take_token(job, job.children[static_cast<size_t>(drawn_for_[i].child)], drawn_[i]);
   }
 }
 
-// --- 2. Plan
-// ----------------------------------------------------------------------------------------------------------
-
-void BatchEngine::plan() {
-  rows_.clear();
-  path_jobs_.clear();
-  logit_rows_ = 0;
-  for (const std::unique_ptr<Sequence>& sequence : running_) {
-    Job& job = *sequence->job;
-    if (job.epoch == epoch_) continue;  // its path has KV, and the logits after it are known
-    const int64_t prefilled = plan_path(job);
-    job.tokens_prefilled += prefilled;
-    counters_.tokens_prefilled += prefilled;
-    rows_.back().wants_logits = true;
-    job.epoch = epoch_;
-    path_jobs_.push_back(&job);
-    ++logit_rows_;
+void BatchEngine::take_token(Job& job, Child& child, const SampledToken& drawn) {
+  Step& step = child.step;
+  if (!step.tokens.empty() && step.policy_version != policy_version_ && step.token_versions.empty()) {
+    step.token_versions.assign(step.tokens.size(), step.policy_version);
   }
-  for (const std::unique_ptr<Sequence>& sequence : running_) plan_sequence(*sequence);
-}
-
-// Rows for everything missing on the job's path, its last token always among them (its logits are wanted).
-int64_t BatchEngine::plan_path(Job& job) {
-  std::vector<KvSegment*> path;
-  for (KvSegment* s = job.path.get(); s != nullptr; s = s->parent.get()) path.push_back(s);
-  std::reverse(path.begin(), path.end());
-  KvSegment* last = nullptr;
-  for (KvSegment* s : path) {
-    if (s->size() > 0) last = s;
-  }
-  if (last == nullptr) failure("engine: an empty path");
-  int64_t prefilled = 0;
-  const size_t rows_before = rows_.size();
-  for (KvSegment* s : path) prefilled += plan_tokens(*s, s->size());
-  const bool planned = rows_.size() > rows_before && rows_.back().segment == last;
-  if (!planned) rows_.push_back({.segment = last, .offset = last->size() - 1, .write = false, .wants_logits = false});
-  return prefilled;
-}
-
-// Rows for the missing ones among the first n tokens of a segment; returns how many count as prefilled.
-int64_t BatchEngine::plan_tokens(KvSegment& segment, int32_t n) {
-  if (segment.filled >= n) return 0;
-  if (!segment.store) {
-    segment.store = backend_->make_store(segment.size());
-  } else if (segment.store->capacity() < segment.size()) {
-    segment.store->resize(segment.size());
-  }
-  int64_t prefilled = n - segment.filled;
-  for (int32_t i = segment.filled; i < n; ++i) rows_.push_back({.segment = &segment, .offset = i});
-  if (segment.tail_unfed && n == segment.size()) {
-    segment.tail_unfed = false;
-    --prefilled;
-  }
-  segment.filled = n;
-  return prefilled;
-}
-
-// A sequence's newest token (and, after new weights, those before it).
-void BatchEngine::plan_sequence(Sequence& sequence) {
-  KvSegment& segment = *sequence.segment;
-  const int32_t n = segment.size();
-  sequence.logit_row = -1;
-  if (n == 0) return;
-  if (!segment.store) segment.store = backend_->make_store(std::min(sequence.job->request.max_tokens, kFirstCapacity));
-  if (segment.store->capacity() < n) {
-    segment.store->resize(std::min(sequence.job->request.max_tokens, std::max(2 * segment.store->capacity(), n)));
-  }
-  const int64_t prefilled = n - 1 - segment.filled;
-  sequence.job->tokens_prefilled += prefilled;
-  counters_.tokens_prefilled += prefilled;
-  for (int32_t i = segment.filled; i < n; ++i) rows_.push_back({.segment = &segment, .offset = i});
-  rows_.back().wants_logits = true;
-  segment.filled = n;
-  sequence.logit_row = logit_rows_++;
-}
-
-// --- 4. Sample
-// --------------------------------------------------------------------------------------------------------
-
-void BatchEngine::take_first_logits() {
-  const auto vocab = static_cast<std::ptrdiff_t>(config_.vocab_size);
-  auto from = logits_.begin();
-  for (Job* job : path_jobs_) {
-    job->first_logits.assign(from, from + vocab);
-    from += vocab;
-  }
-}
-
-void BatchEngine::sample() {
-  const auto vocab = static_cast<size_t>(config_.vocab_size);
-  for (const std::unique_ptr<Sequence>& sequence : running_) {
-    const float* row = sequence->logit_row < 0 ? sequence->job->first_logits.data()
-                                               : logits_.data() + static_cast<size_t>(sequence->logit_row) * vocab;
-    sequence->done = sample_token(*sequence, {row, vocab});
-  }
-}
-
-// Appends one token; true when the step has ended with it.
-bool BatchEngine::sample_token(Sequence& sequence, std::span<const float> logits) {
-  Job& job = *sequence.job;
-  const Child& child = job.children[static_cast<size_t>(sequence.child)];
-  const uint64_t key = mix_all(job.request.sampling_key, sequence.child, child.attempt);
-  const double u = uniform_at(seed_, RngPurpose::kSampling, key, sequence.step.tokens.size());
-  const SampledToken sampled = sampler_.sample(logits, job.request.temperature, job.request.top_p, u);
-  Step& step = sequence.step;
-  step.tokens.push_back(sampled.token);
-  step.logprobs.push_back(sampled.logprob);
-  step.entropies.push_back(sampled.entropy);
-  sequence.segment->tokens.push_back(sampled.token);
+  if (!step.token_versions.empty()) step.token_versions.push_back(policy_version_);
+  step.policy_version = policy_version_;
+  step.tokens.push_back(drawn.token);
+  step.logprobs.push_back(drawn.logprob);
+  step.entropies.push_back(drawn.entropy);
+  child.kv->tokens.push_back(drawn.token);
   ++job.tokens_generated;
   ++counters_.tokens_generated;
-  if (is_eos(sampled.token)) {
+  if (is_eos(drawn.token)) {
     step.finish = Finish::kEos;
-    return true;
+  } else if (stop_.any() && stop_.completes(child.text_tail, drawn.token)) {
+    step.finish = Finish::kStop;
+  } else if (static_cast<int32_t>(step.tokens.size()) < job.request.max_tokens) {
+    return;
   }
-  step.finish = Finish::kLength;
-  return static_cast<int32_t>(step.tokens.size()) >= job.request.max_tokens;
+  child.state = Child::State::kSampled;
+  if (step.ended()) {
+    child.kv.reset();  // never continued
+  } else {
+    child.kv->tail_unfed = true;
+    cache_.set_idle(*child.kv, pass_number_);
+  }
+  --job.running;
+  --running_;
+  job.to_judge = true;
 }
 
-// --- 5. Settle
-// --------------------------------------------------------------------------------------------------------
+// --- Settle ----------------------------------------------------------------------------------------------------------
 
 void BatchEngine::settle(std::vector<Expansion>& finished) {
-  std::vector<Job*> to_judge;
-  for (const std::unique_ptr<Sequence>& sequence : running_) {
-    if (!sequence->done) continue;
-    Child& child = sequence->job->children[static_cast<size_t>(sequence->child)];
-    child.state = Child::State::kSampled;
-    child.step = std::move(sequence->step);
-    child.step.policy_version = policy_version_;
-    child.segment = std::move(sequence->segment);
-    child.segment->tail_unfed = true;
-    if (!std::exchange(sequence->job->to_judge, true)) to_judge.push_back(sequence->job);
-  }
-  if (to_judge.empty()) return;
-  std::erase_if(running_, [](const auto& sequence) { return sequence->done; });
   bool any_finished = false;
-  for (Job* job : to_judge) {
+  for (const std::unique_ptr<Job>& job : jobs_) {
+    if (!job->to_judge) continue;
     judge(*job);
     job->to_judge = false;
     if (job->unsettled > 0) continue;
     hand_out(*job, finished);
     any_finished = true;
   }
-  if (any_finished) std::erase_if(jobs_, [](const auto& job) { return job->unsettled == 0; });
+  if (!any_finished) return;
+  std::erase_if(by_path_, [](const Job* job) { return job->unsettled == 0; });
+  std::erase_if(jobs_, [](const std::unique_ptr<Job>& job) { return job->unsettled == 0; });
 }
 
 // Child i is kept when it differs from the kept ones before it, which must be known by then; a child equal to a kept
@@ -329,14 +231,14 @@ void BatchEngine::judge(Job& job) {
                         return other.state == Child::State::kKept && other.step.tokens == child.step.tokens;
                       });
       if (duplicate && child.attempt < params_.distinct_tries) {
-        ++child.attempt;
+        const int32_t attempt = child.attempt + 1;
+        child = Child();
+        child.attempt = attempt;
         ++counters_.duplicates_resampled;
-        child.state = Child::State::kWaiting;
-        child.segment.reset();
         ++job.waiting;
       } else if (duplicate || !job.request.distinct || all_before_settled) {
         child.state = duplicate ? Child::State::kDropped : Child::State::kKept;
-        if (duplicate) child.segment.reset();
+        if (duplicate) child.kv.reset();
         --job.unsettled;
       }
     }
@@ -354,20 +256,21 @@ void BatchEngine::hand_out(Job& job, std::vector<Expansion>& finished) {
                       .made_by_rank = rank_};
   for (Child& child : job.children) {
     if (child.state != Child::State::kKept) continue;
-    // A child that ended for good is never continued: its KV can go.
-    if (child.step.finish != Finish::kEos) {
-      if (child.segment->store) child.segment->store->resize(child.segment->size());
+    if (child.kv) {
       cache_.keep(job.request.tree, job.request.first_child + static_cast<int32_t>(expansion.children.size()),
-                  std::move(child.segment));
+                  std::move(child.kv));
     }
     expansion.children.push_back(std::move(child.step));
   }
+  drop(job);
   finished.push_back(std::move(expansion));
 }
 
 void BatchEngine::update_kv_counters() {
-  counters_.kv_bytes = backend_->kv_bytes();
+  counters_.kv_bytes = cache_.pool().used() * backend_->block_bytes();
   counters_.kv_bytes_peak = std::max(counters_.kv_bytes_peak, counters_.kv_bytes);
+  counters_.nodes_evicted = cache_.counters().evicted_nodes;
+  counters_.tokens_evicted = cache_.counters().evicted_tokens;
 }
 
 }  // namespace deepsearch

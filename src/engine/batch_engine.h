@@ -1,24 +1,25 @@
-// BatchEngine: the continuous batch over any Backend. poll() is one decode step:
+// BatchEngine: the continuous batch over any Backend. poll() is one pass:
 //
-//   1. admit     requests' children join the batch, first come first served, up to max_batch sequences
-//   2. plan      one row per token to run: missing prefix tokens, and the newest token of every sequence
-//   3. forward   the backend runs all rows in one pass
-//   4. sample    one token for every sequence
-//   5. settle    finished children are judged (duplicates are sampled again); a request whose children are all settled
-//   is
-//                handed out
+//   1. make room   every running sequence gets a block for its newest token; idle nodes are evicted for it, and when
+//   that
+//                  is not enough the youngest sequences give up their KV and go on later
+//   2. paths       missing KV of expanded nodes is computed, oldest request first, prefill_chunk tokens a pass
+//   3. admit       children of requests whose path is there are drawn, up to max_batch sequences
+//   4. run         the backend runs all rows and draws in one pass
+//   5. settle      finished children are judged (duplicates are sampled again); a request whose children are all
+//   settled
+//                  is handed out
+//
+// Requests are served first come first served. A tree has few in flight and a new one goes to the end, so every tree
+// gets its turn; the oldest request is never preempted, so all of them end.
 //
 // A child's tokens depend on (weights, prefix, sampling key, child, try) only: random numbers are keyed, and the native
-// backend's logits are the same bits in any batch. `distinct` keeps that: child i is compared with the settled children
-// before it, never with whoever happened to finish first.
+// backend's results are the same bits in any batch, chunk and order, evicted or not. `distinct` keeps that: child i is
+// compared with the settled children before it, never with whoever happened to finish first.
 //
-// KV: a child's tokens are fed one step after they are sampled, so its last token has no KV when it finishes; that
-// token is fed when the child is expanded itself. tokens_prefilled counts prefix tokens run because their KV was
-// missing: not that first feeding (the child's share of decoding), and not a last prefix token run again for its logits
-// only.
-//
-// set_weights drops all KV. Sequences under way have their whole context run again under the new weights before their
-// next token (counted as prefilled); tokens sampled before keep the log-probs they were sampled with.
+// A child's tokens are fed one pass after they are drawn, so its last token has no KV when it finishes; that token is
+// fed when the child is expanded itself. tokens_prefilled counts prefix tokens run because their KV was missing: not
+// that first feeding (the child's share of decoding), and not a last prefix token run again for its logits only.
 #pragma once
 
 #include <cstdint>
@@ -30,42 +31,62 @@
 #include "engine/backend.h"
 #include "engine/engine.h"
 #include "engine/kv_cache.h"
-#include "engine/sampler.h"
+#include "engine/stop_strings.h"
 
 namespace deepsearch {
 
 class BatchEngine : public Engine {
  public:
-  BatchEngine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
+  // n_blocks: of KV; the backend is asked to reserve them.
+  BatchEngine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank, int64_t n_blocks,
               std::unique_ptr<Backend> backend);
   ~BatchEngine() override;
 
-  // failure() for a request that contradicts itself; bad_input when prefix and step do not fit [model].max_positions.
+  // failure() for a request that contradicts itself; bad_input when prefix and step do not fit [model].max_positions or
+  // the KV cache.
   void submit(ExpansionRequest request) override;
   void poll(std::vector<Expansion>& finished) override;
   int64_t in_flight() const override { return static_cast<int64_t>(jobs_.size()); }
   void release(uint64_t tree) override;
-  void set_weights(const ModelWeights& weights, int64_t policy_version) override;
+  void set_weights(const WeightSource& weights, int64_t policy_version) override;
   int64_t policy_version() const override { return policy_version_; }
+  void set_token_bytes(std::vector<std::string> bytes) override;
+  std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
   const EngineCounters& counters() const override { return counters_; }
+  const ModelConfig& model_config() const override { return config_; }
   std::string description() const override;
 
  private:
-  struct Child;     // one child of a request: waiting, sampled, judged
-  struct Job;       // a request under way
-  struct Sequence;  // a child in the batch
+  struct Child;   // one child of a request: waiting, running, judged
+  struct Job;     // a request under way
+  struct Drawn {  // whose draw it is
+    Job* job = nullptr;
+    int32_t child = 0;
+  };
 
-  void admit();
+  // batch_plan.cpp: 1 to 3, and the pass itself
   void plan();
-  int64_t plan_path(Job& job);
-  void plan_sequence(Sequence& sequence);
-  int64_t plan_tokens(KvSegment& segment, int32_t n);
-  void take_first_logits();
-  void sample();
-  bool sample_token(Sequence& sequence, std::span<const float> logits);
+  void make_room_for_running();
+  void feed(Job& job, size_t index);
+  bool make_room(int64_t n_blocks, const Job& job, size_t child);
+  bool preempt_after(const Job& job, size_t child);
+  void plan_path(Job& job);
+  bool plan_node(Job& job, KvNode& node);
+  void count_recomputed(KvNode& node, int32_t n);
+  void admit(Job& job);
+  void emit(Job& job);
+  void emit_span(const KvNode& node, int32_t from, int32_t n);
+  void emit_draw(Job& job, size_t child);
+  bool path_ready(const Job& job) const;
+  bool oldest(const Job& job) const;
+
+  // batch_engine.cpp: 5
+  void take_draws();
+  void take_token(Job& job, Child& child, const SampledToken& drawn);
   void settle(std::vector<Expansion>& finished);
   void judge(Job& job);
   void hand_out(Job& job, std::vector<Expansion>& finished);
+  void drop(Job& job);
   void update_kv_counters();
   bool is_eos(Token token) const;
 
@@ -73,20 +94,22 @@ class BatchEngine : public Engine {
   const ModelConfig config_;
   const uint64_t seed_;
   const int rank_;
-  std::unique_ptr<Backend> backend_;  // before everything that holds its stores
+  std::unique_ptr<Backend> backend_;
   bool has_weights_ = false;
   int64_t policy_version_ = 0;
-  int64_t epoch_ = 0;  // how often weights were set: whose KV a job's path holds
+  StopStrings stop_;
   EngineCounters counters_;
-  Sampler sampler_;
   KvCache cache_;
-  std::deque<std::unique_ptr<Job>> jobs_;           // in order of submission
-  std::vector<std::unique_ptr<Sequence>> running_;  // the batch
-  // The pass being built.
-  std::vector<BackendRow> rows_;
-  std::vector<float> logits_;
-  std::vector<Job*> path_jobs_;  // whose first rows' logits come first in logits_, in this order
-  int64_t logit_rows_ = 0;
+  std::deque<std::unique_ptr<Job>> jobs_;  // in order of submission
+  std::vector<Job*> by_path_;  // the same, siblings and cousins next to each other: the order of a pass's spans
+  int64_t running_ = 0;        // children in the batch
+  int64_t pass_number_ = 0;
+  // The pass being built, and what came of it.
+  Pass pass_;
+  std::vector<Drawn> drawn_for_;
+  std::vector<SampledToken> drawn_;
+  int64_t prefill_left_ = 0;   // tokens that may still be computed in it beside the decoding
+  std::vector<KvNode*> path_;  // scratch: root first
 };
 
 }  // namespace deepsearch

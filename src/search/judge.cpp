@@ -9,7 +9,7 @@ double reward_of(Outcome outcome, const SearchParams& params) {
 
 Judgement judge(const Verifier& verifier, const Problem& problem, const SearchParams& params, TokenSpan response,
                 Finish finish, int32_t depth) {
-  const bool ended = finish == Finish::kEos;
+  const bool ended = finish != Finish::kLength;
   Judgement judgement;
   if (ended || depth >= params.max_depth) {
     judgement.terminal = true;
