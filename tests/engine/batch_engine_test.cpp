@@ -235,7 +235,7 @@ TEST(BatchEngine, NoPressureStopsIt) {
     forest.step_tokens = 1 + static_cast<int32_t>(random.below(i % 2 == 0 ? 12 : 100));
     forest.width = 1 + static_cast<int32_t>(random.below(9));
     forest.expansions = 1 + static_cast<int64_t>(random.below(8));
-    forest.new_weights_every = random.below(4) == 0 ? 1 + static_cast<int64_t>(random.below(20)) : 0;
+    forest.new_weights_every = random.below(4) == 0 ? 60 + static_cast<int64_t>(random.below(60)) : 0;
     // What one path of that many expansions needs at most, and a little more: the tightest that is not refused.
     const int64_t one_path =
         (forest.prompt + 5 + forest.expansions * forest.step_tokens) / kKvBlockTokens + 1 + 2 * (forest.expansions + 1);
@@ -245,7 +245,7 @@ TEST(BatchEngine, NoPressureStopsIt) {
     preempted += grow(options, forest).sequences_preempted;
     ASSERT_FALSE(HasFailure()) << "case " << i;
   }
-  EXPECT_GT(preempted, 100);
+  EXPECT_GT(preempted, 10);
 }
 
 TEST(BatchEngine, RunningSequencesArePreemptedAndGoOn) {
