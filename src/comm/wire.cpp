@@ -70,6 +70,8 @@ void check_values(const TreeMessage& message) {
   check(tree.stop_reason <= StopReason::kCancelled, "unknown stop reason");
   check(tree.logprobs.size() == tree.tokens.size() || tree.logprobs.empty(), "log-probs do not match the tokens");
   check(tree.entropies.size() == tree.tokens.size() || tree.entropies.empty(), "entropies do not match the tokens");
+  check(tree.token_versions.size() == tree.tokens.size() || tree.token_versions.empty(),
+        "policy versions do not match the tokens");
   check_nodes(tree);
   const auto n_nodes = static_cast<int64_t>(tree.nodes.size());
   for (const RecordedLeaf& leaf : tree.recorded) {

@@ -23,8 +23,9 @@ struct Step {
   Finish finish = Finish::kLength;
   int64_t policy_version = 0;  // that made the last token
   // That made each token; empty when all are policy_version's.
-  std::vector<int64_t> token_versions;
+  std::vector<int32_t> token_versions;
 
+  int64_t first_version() const { return token_versions.empty() ? policy_version : token_versions.front(); }
   bool ended() const { return finish != Finish::kLength; }  // the response is over, not only the step
 
   template <class Archive>

@@ -102,7 +102,7 @@ struct TreeRecord {
   RecordKind kind = RecordKind::kTree;
   TreeKey key;
   Problem problem;
-  int64_t policy_version = 0;
+  int64_t policy_version = 0;  // the oldest that took part
   StopReason stop_reason = StopReason::kRunning;
   int32_t iterations = 0;
   int64_t tokens_generated = 0;  // sampled, discarded ones included
@@ -111,16 +111,17 @@ struct TreeRecord {
   double seconds_generating = 0;  // of these, waiting for or inside the generator
   int32_t made_by_rank = 0;
   std::vector<NodeRecord> nodes;
-  std::vector<Token> tokens;     // flat, by node
-  std::vector<float> logprobs;   // behaviour log-probs, beside tokens
-  std::vector<float> entropies;  // beside tokens
+  std::vector<Token> tokens;            // flat, by node
+  std::vector<float> logprobs;          // behaviour log-probs, beside tokens
+  std::vector<float> entropies;         // beside tokens
+  std::vector<int32_t> token_versions;  // beside tokens: the policy version that made each
   std::vector<RecordedLeaf> recorded;
   std::vector<SearchEvent> events;
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(kind, key, problem, policy_version, stop_reason, iterations, tokens_generated, tokens_prefilled, seconds,
-            seconds_generating, made_by_rank, nodes, tokens, logprobs, entropies, recorded, events);
+            seconds_generating, made_by_rank, nodes, tokens, logprobs, entropies, token_versions, recorded, events);
   }
 };
 

@@ -171,9 +171,9 @@ void BatchEngine::take_draws() {
 void BatchEngine::take_token(Job& job, Child& child, const SampledToken& drawn) {
   Step& step = child.step;
   if (!step.tokens.empty() && step.policy_version != policy_version_ && step.token_versions.empty()) {
-    step.token_versions.assign(step.tokens.size(), step.policy_version);
+    step.token_versions.assign(step.tokens.size(), static_cast<int32_t>(step.policy_version));
   }
-  if (!step.token_versions.empty()) step.token_versions.push_back(policy_version_);
+  if (!step.token_versions.empty()) step.token_versions.push_back(static_cast<int32_t>(policy_version_));
   step.policy_version = policy_version_;
   step.tokens.push_back(drawn.token);
   step.logprobs.push_back(drawn.logprob);

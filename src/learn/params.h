@@ -40,6 +40,9 @@ struct LearnParams {
   double kl_coef = 0.0;
   double entropy_coef = 0.0;
   int64_t checkpoint_every = 0;  // steps; 0: at the end only
+  // Of the distribution that was sampled from and is trained: [search].temperature, filled in by whoever makes the
+  // trainer. No key of its own.
+  double temperature = 1.0;
   int64_t threads = 0;           // CPU threads of a learner; 0: all cores of the host, shared by its learners
   OptimizerParams optimizer;
 

@@ -73,10 +73,11 @@ Packed pack(const MicroBatch& rows, LossAggregation aggregation, Token pad, cons
 }
 
 // Log-softmax rows at the response's predictors: [response tokens, vocab].
-at::Tensor log_distribution(const Decoder& decoder, const Packed& packed) {
+at::Tensor log_distribution(const Decoder& decoder, const Packed& packed, double temperature) {
   const at::Tensor hidden = decoder.hidden(packed.tokens, packed.positions.expand_as(packed.tokens));
   const at::Tensor wanted = hidden.reshape({-1, hidden.size(-1)}).index_select(0, packed.predictors);
-  return at::log_softmax(decoder.logits(wanted), -1);
+  const at::Tensor logits = decoder.logits(wanted);
+  return at::log_softmax(temperature == 1.0 ? logits : logits / temperature, -1);
 }
 
 at::Tensor pick(const at::Tensor& log_distribution, const at::Tensor& targets) {
@@ -175,7 +176,7 @@ void Trainer::Impl::learn_minibatch(const std::vector<Row>& rows, bool first, Su
   for (size_t i = 0; i < microbatches.size(); ++i) {
     if (!mine(i)) continue;
     const Packed packed = pack(microbatches[i], params.loss_aggregation, config.pad_token, device);
-    const at::Tensor all = log_distribution(decoder, packed);
+    const at::Tensor all = log_distribution(decoder, packed, params.temperature);
     const at::Tensor logprob = pick(all, packed.targets);
     const TokenLoss token_loss = clipped_policy_loss(logprob, packed.behaviour, packed.advantages, params);
     at::Tensor per_token = token_loss.loss;
@@ -184,7 +185,7 @@ void Trainer::Impl::learn_minibatch(const std::vector<Row>& rows, bool first, Su
       at::Tensor ref;
       {
         const at::NoGradGuard no_grad;
-        ref = pick(log_distribution(*reference, packed), packed.targets);
+        ref = pick(log_distribution(*reference, packed, params.temperature), packed.targets);
       }
       per_token = per_token + params.kl_coef * kl_k3(logprob, ref);
     }
@@ -207,7 +208,8 @@ std::vector<std::vector<float>> Trainer::Impl::logprobs(const std::vector<Row>& 
   std::vector<std::vector<float>> result(rows.size());
   for (const MicroBatch& microbatch : split_into_microbatches(rows, params.tokens_per_microbatch)) {
     const Packed packed = pack(microbatch, params.loss_aggregation, config.pad_token, device);
-    const at::Tensor values = pick(log_distribution(decoder, packed), packed.targets).to(at::kCPU).contiguous();
+    const at::Tensor values =
+        pick(log_distribution(decoder, packed, params.temperature), packed.targets).to(at::kCPU).contiguous();
     const float* next = values.data_ptr<float>();
     for (const Row* row : microbatch) {
       result[static_cast<size_t>(row - rows.data())].assign(next, next + row->n_response());
@@ -278,7 +280,7 @@ double Trainer::supervise(const std::vector<Row>& rows) {
   for (size_t i = 0; i < microbatches.size(); ++i) {
     if (!impl_->mine(i)) continue;
     const Packed packed = pack(microbatches[i], impl_->params.loss_aggregation, impl_->config.pad_token, impl_->device);
-    const at::Tensor logprob = pick(log_distribution(impl_->decoder, packed), packed.targets);
+    const at::Tensor logprob = pick(log_distribution(impl_->decoder, packed, 1.0), packed.targets);
     const at::Tensor loss = -(logprob * packed.weights).sum() / divisor;
     loss.backward();
     impl_->optimizer->accumulate();

@@ -15,7 +15,8 @@ SearchWorker::SearchWorker(World& world, Mailbox& mailbox, const Config& config,
       mailbox_(mailbox),
       config_(config),
       part_(part),
-      engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank())),
+      engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank(),
+                          world.ranks_on_host())),
       forest_(*engine_, verifier, config.search,
               {.seed = static_cast<uint64_t>(config.run.seed), .made_by_rank = world.rank()}) {
   weights_.config = model;

@@ -93,6 +93,8 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
                            rank.config.learn.minibatch_problems * rank.config.learn.epochs;
   LearnParams learn = rank.config.learn;
   learn.threads = learner_threads(learn, world);
+  // Greedy steps carry the values of temperature 1 (data/step.h).
+  learn.temperature = rank.config.search.temperature > 0 ? rank.config.search.temperature : 1.0;
   Trainer trainer(rank.start, learn, *collectives, per_step * learn.steps);
   if (world.is_coordinator()) {
     coordinate(rank, mailbox, trainer, worker ? &*worker : nullptr, ending, store);

@@ -203,6 +203,7 @@ void Training::remember(std::vector<TreeRecord> grown) {
     tree.tokens = {};
     tree.logprobs = {};
     tree.entropies = {};
+    tree.token_versions = {};
     tree.events = {};
     if (config_.store.trees) store_.add_problem(tree.problem, "train");
   }

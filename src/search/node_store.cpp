@@ -160,10 +160,16 @@ std::vector<int32_t> NodeStore::write(std::span<const int32_t> order, TreeRecord
     } else {
       record.entropies.insert(record.entropies.end(), node.step.entropies.begin(), node.step.entropies.end());
     }
+    if (node.step.token_versions.empty()) {
+      record.token_versions.resize(record.tokens.size(), static_cast<int32_t>(node.step.policy_version));
+    } else {
+      record.token_versions.insert(record.token_versions.end(), node.step.token_versions.begin(),
+                                   node.step.token_versions.end());
+    }
     if (id == 0) continue;
     // The oldest version that took part: what bounds how stale the record is.
     record.policy_version =
-        any_version ? std::min(record.policy_version, node.step.policy_version) : node.step.policy_version;
+        any_version ? std::min(record.policy_version, node.step.first_version()) : node.step.first_version();
     any_version = true;
   }
   return number;

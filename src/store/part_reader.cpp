@@ -146,9 +146,11 @@ TreeRecord PartReader::tree(int64_t row) const {
   tree.tokens.resize(n_tokens);
   tree.logprobs.resize(n_tokens);
   tree.entropies.resize(n_tokens);
+  tree.token_versions.resize(n_tokens);
   impl.tokens.read_column(0, line.first_token, line.n_tokens, tree.tokens.data());
   impl.tokens.read_column(1, line.first_token, line.n_tokens, tree.logprobs.data());
   impl.tokens.read_column(2, line.first_token, line.n_tokens, tree.entropies.data());
+  impl.tokens.read_column(3, line.first_token, line.n_tokens, tree.token_versions.data());
   for (const RecordedLine& leaf : impl.recorded.read<RecordedLine>(line.first_recorded, line.n_recorded)) {
     tree.recorded.push_back(leaf);
   }

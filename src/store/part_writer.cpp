@@ -43,6 +43,9 @@ std::string check_tree_record(const TreeRecord& tree) {
     return fmt::format("{} tokens, {} log-probabilities and {} entropies", n_tokens, tree.logprobs.size(),
                        tree.entropies.size());
   }
+  if (tree.token_versions.size() != tree.tokens.size()) {
+    return fmt::format("{} tokens and {} policy versions of tokens", n_tokens, tree.token_versions.size());
+  }
   for (int64_t id = 0; id < n_nodes; ++id) {
     const NodeRecord& node = tree.nodes[static_cast<size_t>(id)];
     const bool parent_fits = id == 0 ? node.parent == -1 : node.parent >= 0 && node.parent < id;
@@ -158,6 +161,7 @@ void PartWriter::Impl::buffer(const TreeRecord& tree) {
   tokens->append_column(0, tree.tokens.data(), tree.tokens.size() * sizeof(Token));
   tokens->append_column(1, tree.logprobs.data(), tree.logprobs.size() * sizeof(float));
   tokens->append_column(2, tree.entropies.data(), tree.entropies.size() * sizeof(float));
+  tokens->append_column(3, tree.token_versions.data(), tree.token_versions.size() * sizeof(int32_t));
   tokens->commit_columns(line.n_tokens);
   trees->append(line);
 }

@@ -175,13 +175,15 @@ struct TokenLine {
   Token id = 0;
   float logprob = 0;
   float entropy = 0;
+  int32_t policy_version = 0;
 
   static constexpr auto fields() {
     using R = TokenLine;
     return std::make_tuple(
         Field{"id", &R::id, "", "token id of the policy's vocabulary"},
-        Field{"logprob", &R::logprob, "nats", "behaviour log-probability, at temperature 1 and top-p 1"},
-        Field{"entropy", &R::entropy, "nats", "entropy of the full softmax at the position"});
+        Field{"logprob", &R::logprob, "nats", "behaviour log-probability: full softmax at the sampling temperature"},
+        Field{"entropy", &R::entropy, "nats", "entropy of that softmax at the position"},
+        Field{"policy_version", &R::policy_version, "", "policy version that made the token"});
   }
 };
 

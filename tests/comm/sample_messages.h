@@ -47,6 +47,7 @@ inline TreeRecord sample_tree() {
     tree.nodes.push_back(node);
   }
   tree.tokens = {10, 11, 12, 13, 14, 15};
+  tree.token_versions = {4, 4, 4, 5, 5, 5};
   tree.logprobs = {-0.1F, -0.2F, -0.3F, -0.4F, -0.5F, -0.6F};
   tree.entropies = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F};
   RecordedLeaf leaf;

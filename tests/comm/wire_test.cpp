@@ -79,6 +79,7 @@ TEST(Wire, TreeArrivesWhole) {
   EXPECT_EQ(got.tree.problem.prompt, "1 2 3 → 6");
   EXPECT_EQ(got.tree.tokens, sent.tree.tokens);
   EXPECT_EQ(got.tree.logprobs, sent.tree.logprobs);
+  EXPECT_EQ(got.tree.token_versions, sent.tree.token_versions);
   ASSERT_EQ(got.tree.nodes.size(), 4U);
   EXPECT_EQ(got.tree.nodes[3].value, -1.5);
   EXPECT_TRUE(got.tree.nodes[3].terminal);

@@ -33,6 +33,7 @@ TreeRecord typical_tree(RandomStream& rng, int n_nodes, int step_tokens, const P
     for (int i = 0; i < node.n_tokens; ++i) {
       tree.tokens.push_back(static_cast<Token>(rng.below(60)));
       tree.logprobs.push_back(static_cast<float>(-rng.uniform()));
+      tree.token_versions.push_back(1);
       tree.entropies.push_back(static_cast<float>(rng.uniform()));
     }
     tree.nodes.push_back(node);

@@ -88,6 +88,7 @@ inline TreeRecord random_tree(RandomStream& rng, uint64_t max_nodes, uint64_t ma
     for (int32_t i = 0; i < node.n_tokens; ++i) {
       tree.tokens.push_back(static_cast<Token>(rng.below(150000)));
       tree.logprobs.push_back(static_cast<float>(random_number(rng)));
+      tree.token_versions.push_back(static_cast<int32_t>(tree.tokens.size() % 7));
       tree.entropies.push_back(static_cast<float>(random_number(rng)));
     }
     node.visits = static_cast<int32_t>(rng.below(100));
