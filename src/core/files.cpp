@@ -1,14 +1,13 @@
 #include "core/files.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 
 namespace deepsearch {
@@ -47,33 +46,9 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   int get() const { return value_; }
-  // 0 or errno: network file systems report a full quota only here.
-  int close() {
-    const int value = value_;
-    value_ = -1;
-    return ::close(value) == 0 || errno == EINTR ? 0 : errno;
-  }
 
  private:
   int value_;
-};
-
-// Removes the temporary file unless the rename took it.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(std::filesystem::path path) : path_(std::move(path)) {}
-  ~TemporaryFile() {
-    if (!kept_) ::unlink(path_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  void keep() { kept_ = true; }
-
- private:
-  std::filesystem::path path_;
-  bool kept_ = false;
 };
 
 int open_retrying(const std::filesystem::path& path, int flags, mode_t mode = 0) {
@@ -84,45 +59,12 @@ int open_retrying(const std::filesystem::path& path, int flags, mode_t mode = 0)
   return descriptor;
 }
 
-std::filesystem::path temporary_name(const std::filesystem::path& path) {
-  static std::atomic<uint64_t> counter{0};
-  // Cut, so that a name of the longest allowed length still has room for the suffix.
-  const std::string stem = path.filename().string().substr(0, 200);
-  return path.parent_path() / fmt::format(".{}.tmp-{}-{}", stem, ::getpid(), counter++);
-}
-
-void write_all(int descriptor, std::string_view bytes, const std::filesystem::path& path) {
-  constexpr size_t kChunk = size_t{1} << 30;  // Linux writes at most 2 GiB − 4 KiB a call
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), std::min(bytes.size(), kChunk));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_with_errno("write", path, errno);
-    }
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-}
-
 }  // namespace
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
-  if (!path.has_filename()) bad_input("cannot write \"{}\": it names no file", path.string());
-  std::filesystem::path temporary;
-  int opened = -1;
-  do {  // a leftover of a killed process with our id is stepped over, never shared
-    temporary = temporary_name(path);
-    opened = open_retrying(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-  } while (opened < 0 && errno == EEXIST);
-  if (opened < 0) fail_with_errno("write", path, errno);
-
-  Descriptor file(opened);
-  TemporaryFile owned(temporary);
-  write_all(file.get(), bytes, path);
-  if (::fsync(file.get()) != 0) fail_with_errno("write", path, errno);
-  if (const int error = file.close(); error != 0) fail_with_errno("write", path, error);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail_with_errno("write", path, errno);
-  owned.keep();
-  sync_folder(path.parent_path());
+  AtomicFile file(path);
+  file.write(bytes);
+  file.publish();
 }
 
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
