@@ -1,7 +1,6 @@
 #include "engine/bench.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -10,9 +9,8 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
-#include "engine/native/kernels.h"
 #include "engine/native/packed_model.h"
-#include "engine/native/thread_pool.h"
+#include "engine/native/roofline.h"
 
 namespace deepsearch {
 namespace {
@@ -71,19 +69,6 @@ Times run_once(Engine& engine, const ModelConfig& config, const EngineBenchParam
   return times;
 }
 
-double measured_peak_gflops(int64_t threads) {
-  constexpr int64_t kSteps = 1'000'000;  // short bursts, the best of many: other work on the machine does not count
-  native::ThreadPool pool(threads);
-  std::atomic<float> sink{0};  // so that the loop is not optimised away
-  double best = 0;
-  for (int i = 0; i < 60; ++i) {
-    const Stopwatch watch;
-    pool.run(threads, [&](int64_t, int64_t) { sink = native::best_kernels().fma_loop(kSteps); });
-    best = std::max(best, 2.0 * native::kLanes * kSteps * static_cast<double>(threads) / watch.seconds());
-  }
-  return best / 1e9;
-}
-
 }  // namespace
 
 EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& config, const EngineBenchParams& bench) {
@@ -124,7 +109,7 @@ EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& co
   result.achieved_gflops = result.tokens_per_second * result.flops_per_token / 1e9;
   result.kv_bytes_peak = engine->counters().kv_bytes_peak;
   if (result.engine.find("cuda") == std::string::npos) {
-    result.peak_gflops = measured_peak_gflops(params.threads);
+    result.peak_gflops = native::measured_peak_gflops(params.threads);
     result.share_of_peak = result.achieved_gflops / result.peak_gflops;
   }
   return result;

@@ -1,96 +1,220 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
 
 #include "core/error.h"
-#include "engine/native/kernels.h"
 
 namespace deepsearch {
+namespace {
 
-using native::best_kernels;
 using native::kLanes;
-using native::round_up;
+using native::kSumChunk;
 
-SampledToken Sampler::sample(std::span<const float> logits, double temperature, double top_p, double u) {
-  n_ = logits.size();
-  if (n_ == 0) failure("sampler: no logits");
-  const auto padded = static_cast<size_t>(round_up(static_cast<int64_t>(n_), kLanes));
-  logits_.resize(padded);
-  weights_.resize(padded);
-  std::copy(logits.begin(), logits.end(), logits_.begin());
-  std::fill(logits_.begin() + static_cast<std::ptrdiff_t>(n_), logits_.end(), logits[0]);
-  largest_ = *std::max_element(logits_.begin(), logits_.begin() + static_cast<std::ptrdiff_t>(n_));
+constexpr size_t kGroup = 64;         // tokens whose largest logit stands for them when top_k's bound is sought
+constexpr uint32_t kBucketShift = 18;  // of a float's bits: 32 buckets an octave
+constexpr uint32_t kBuckets = 32 * 64;
 
-  best_kernels().exp_shifted(logits_.data(), static_cast<int64_t>(n_), largest_, 1.0F, weights_.data());
-  // Z = Σ e^(l − m); H = ln Z − Σ e^(l − m)(l − m)/Z.
-  double z = 0;
-  double weighted = 0;
-  for (size_t i = 0; i < n_; ++i) {
-    z += weights_[i];
-    weighted += static_cast<double>(weights_[i]) * (static_cast<double>(logits_[i]) - largest_);
-  }
-  if (!std::isfinite(z) || !std::isfinite(weighted)) {
-    failure("sampler: the model's logits are not finite; its weights have diverged or are damaged");
-  }
-  const double log_z = std::log(z);
-  const size_t token = pick(temperature, top_p, u);
-  return {.token = static_cast<Token>(token),
-          .logprob = static_cast<float>(static_cast<double>(logits_[token]) - largest_ - log_z),
-          .entropy = static_cast<float>(std::max(0.0, log_z - weighted / z))};
+// Probabilities from 1 (bucket 0) down; those below 2^−64 share the last bucket.
+uint32_t bucket_of(float numerator) {
+  const uint32_t below = std::bit_cast<uint32_t>(1.0F) - std::bit_cast<uint32_t>(numerator);
+  return std::min(below >> kBucketShift, kBuckets - 1);
 }
 
-// weights_ holds the softmax numerators at temperature 1 on entry.
-size_t Sampler::pick(double temperature, double top_p, double u) {
-  if (temperature <= 0) {
-    return static_cast<size_t>(std::find(logits_.begin(), logits_.end(), largest_) - logits_.begin());
+}  // namespace
+
+void Sampler::make_room(size_t n) {
+  const size_t chunks = (n + kSumChunk - 1) / kSumChunk;
+  const size_t padded = n + kLanes;
+  if (raw_.chunks.size() >= chunks && candidates_.size() >= padded) return;
+  raw_.chunks.resize(chunks);
+  tempered_.chunks.resize(chunks);
+  numerators_.resize(std::max<size_t>(padded, kSumChunk));
+  candidates_.resize(padded);
+  gathered_.resize(padded);
+  group_most_.resize((n + kGroup - 1) / kGroup);
+  order_.reserve(n);
+  bucket_sums_.resize(kBuckets);
+  bucket_counts_.resize(kBuckets);
+}
+
+bool Sampler::draw(std::span<const float> logits, std::span<const Draw> draws, SampledToken* out) {
+  if (logits.empty()) failure("sampler: no logits");
+  make_room(logits.size());
+  logits_ = logits;
+  largest_ = kernels_->largest(logits.data(), static_cast<int64_t>(logits.size()));
+  tempered_.scale = 0;
+  if (!compute(1.0F, raw_)) return false;
+  for (size_t i = 0; i < draws.size(); ++i) {
+    const Draw& draw = draws[i];
+    const Softmax* softmax = &raw_;
+    if (draw.temperature > 0 && draw.temperature != 1.0F) {
+      const float scale = 1.0F / draw.temperature;
+      if (tempered_.scale != scale && !compute(scale, tempered_)) return false;
+      softmax = &tempered_;
+    }
+    const Token token = draw.forced >= 0 ? draw.forced : pick(*softmax, draw);
+    out[i] = {.token = token,
+              .logprob = static_cast<float>(logprob(*softmax, token)),
+              .entropy = static_cast<float>(softmax->entropy),
+              .raw_logprob = static_cast<float>(logprob(raw_, token)),
+              .raw_entropy = static_cast<float>(raw_.entropy)};
   }
-  if (temperature != 1.0) {
-    best_kernels().exp_shifted(logits_.data(), static_cast<int64_t>(n_), largest_,
-                               static_cast<float>(1.0 / temperature), weights_.data());
+  return true;
+}
+
+// Z = Σ e^y, H = ln Z − Σ e^y·y / Z with y = (l − largest) / temperature.
+bool Sampler::compute(float scale, Softmax& softmax) {
+  const auto n = static_cast<int64_t>(logits_.size());
+  const double weighted = kernels_->exp_sums(logits_.data(), n, largest_, scale, softmax.chunks.data());
+  softmax.scale = scale;
+  softmax.total = 0;
+  for (int64_t c = 0; c * kSumChunk < n; ++c) softmax.total += softmax.chunks[static_cast<size_t>(c)];
+  softmax.log_total = std::log(softmax.total);
+  softmax.entropy = std::max(0.0, softmax.log_total - weighted / softmax.total);
+  // An infinity or a NaN anywhere makes 0 · ∞ or NaN of `weighted`.
+  return std::isfinite(weighted) && std::isfinite(softmax.total);
+}
+
+double Sampler::logprob(const Softmax& softmax, Token token) const {
+  const double y = static_cast<double>(logits_[static_cast<size_t>(token)]) - static_cast<double>(largest_);
+  return y * static_cast<double>(softmax.scale) - softmax.log_total;
+}
+
+Token Sampler::pick(const Softmax& softmax, const Draw& draw) {
+  const auto n = static_cast<int64_t>(logits_.size());
+  if (draw.temperature <= 0) return static_cast<Token>(kernels_->find(logits_.data(), n, largest_));
+  const bool all = draw.top_p >= 1.0F && (draw.top_k <= 0 || draw.top_k >= n);
+  if (all) return pick_any(softmax, draw.u);
+  find_candidates(softmax, draw);
+  keep_most_probable(softmax, draw);
+  return pick_kept(draw.u);
+}
+
+// By chunks first, so that only one chunk's numerators are looked at one by one.
+Token Sampler::pick_any(const Softmax& softmax, double u) {
+  const double target = u * softmax.total;
+  const size_t n = logits_.size();
+  double before = 0;
+  size_t chunk = 0;  // the last possible one, should rounding leave the target at the very end
+  for (size_t c = 0; c * kSumChunk < n; ++c) {
+    if (softmax.chunks[c] <= 0) continue;
+    chunk = c;
+    if (before + softmax.chunks[c] > target) break;
+    before += softmax.chunks[c];
   }
-  double total = 0;
-  if (top_p < 1.0) {
-    total = keep_nucleus(top_p);
-  } else {
-    for (size_t i = 0; i < n_; ++i) total += weights_[i];
-  }
-  const double target = u * total;
-  double sum = 0;
-  size_t last = 0;
-  for (size_t i = 0; i < n_; ++i) {
-    if (weights_[i] <= 0) continue;
-    sum += weights_[i];
-    last = i;
+  const size_t first = chunk * kSumChunk;
+  const size_t count = std::min<size_t>(kSumChunk, n - first);
+  kernels_->exp_shifted(logits_.data() + first, static_cast<int64_t>(count), largest_, softmax.scale,
+                        numerators_.data());
+  size_t token = 0;
+  double sum = before;
+  for (size_t i = 0; i < count; ++i) {
+    if (numerators_[i] <= 0) continue;
+    token = i;
+    sum += static_cast<double>(numerators_[i]);
     if (sum > target) break;
   }
-  return last;  // rounding can leave sum at target: then the last possible token
+  return static_cast<Token>(first + token);
 }
 
-// Sets the weights outside the nucleus to 0; returns the sum of those kept, taken in token order.
-double Sampler::keep_nucleus(double top_p) {
-  double total = 0;
-  order_.clear();
-  for (size_t i = 0; i < n_; ++i) {
-    total += weights_[i];
-    if (weights_[i] > 0) order_.push_back(static_cast<uint32_t>(i));
+// A logit that at least k tokens reach: the k-th largest of the groups' largest.
+float Sampler::top_k_bound(int64_t k) {
+  const size_t n = logits_.size();
+  const size_t groups = (n + kGroup - 1) / kGroup;
+  if (k > static_cast<int64_t>(groups)) return -HUGE_VALF;
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t count = std::min(kGroup, n - g * kGroup);
+    group_most_[g] = kernels_->largest(logits_.data() + g * kGroup, static_cast<int64_t>(count));
   }
-  // A heap: the nucleus is usually far smaller than the vocabulary.
-  const auto less_probable = [this](uint32_t a, uint32_t b) {
-    return weights_[a] != weights_[b] ? weights_[a] < weights_[b] : a > b;
-  };
-  std::make_heap(order_.begin(), order_.end(), less_probable);
-  auto end = order_.end();
-  double kept = 0;
-  do {
-    std::pop_heap(order_.begin(), end, less_probable);
-    --end;
-    kept += weights_[*end];
-  } while (end != order_.begin() && kept < top_p * total);
-  std::for_each(order_.begin(), end, [this](uint32_t i) { weights_[i] = 0; });
+  const auto end = group_most_.begin() + static_cast<std::ptrdiff_t>(groups);
+  std::nth_element(group_most_.begin(), group_most_.begin() + (k - 1), end, std::greater<>());
+  return group_most_[static_cast<size_t>(k - 1)];
+}
+
+// Tokens that may be kept: none of the others can be among the top k, or is needed to reach top_p.
+void Sampler::find_candidates(const Softmax& softmax, const Draw& draw) {
+  const auto n = static_cast<int64_t>(logits_.size());
+  float bound = -HUGE_VALF;
+  if (draw.top_k > 0 && draw.top_k < n) {
+    bound = top_k_bound(draw.top_k);
+  } else if (draw.top_p < 1.0F) {
+    // Tokens each less probable than (1 − p)/n together have less than 1 − p. Half of that is well clear of rounding.
+    const double least = 0.5 * (1.0 - static_cast<double>(draw.top_p)) * softmax.total / static_cast<double>(n);
+    bound = static_cast<float>(static_cast<double>(largest_) + std::log(least) / static_cast<double>(softmax.scale));
+    bound = std::min(bound, largest_);
+  }
+  n_candidates_ = static_cast<size_t>(kernels_->find_at_least(logits_.data(), n, bound, candidates_.data()));
+  for (size_t i = 0; i < n_candidates_; ++i) gathered_[i] = logits_[candidates_[i]];
+  kernels_->exp_shifted(gathered_.data(), static_cast<int64_t>(n_candidates_), largest_, softmax.scale,
+                        numerators_.data());
+}
+
+// Sets the numerators of candidates that are not kept to 0.
+void Sampler::keep_most_probable(const Softmax& softmax, const Draw& draw) {
+  std::fill(bucket_sums_.begin(), bucket_sums_.end(), 0.0);
+  std::fill(bucket_counts_.begin(), bucket_counts_.end(), 0U);
+  for (size_t i = 0; i < n_candidates_; ++i) {
+    const uint32_t bucket = bucket_of(numerators_[i]);
+    bucket_sums_[bucket] += static_cast<double>(numerators_[i]);
+    ++bucket_counts_[bucket];
+  }
+  Border border;
+  size_t most = n_candidates_;
+  double total = softmax.total;
+  if (draw.top_k > 0 && static_cast<size_t>(draw.top_k) < most) {
+    most = static_cast<size_t>(draw.top_k);
+    border = border_of(most, HUGE_VAL);
+    total = border.sum;
+  }
+  if (draw.top_p < 1.0F) border = border_of(most, static_cast<double>(draw.top_p) * total);
+  for (size_t i = 0; i < n_candidates_; ++i) {
+    if (bucket_of(numerators_[i]) > border.bucket) numerators_[i] = 0;
+  }
+  for (size_t i = border.kept; i < order_.size(); ++i) numerators_[order_[i]] = 0;
+}
+
+// The fewest most probable candidates that are `most` or whose sum reaches `share`; at least one. Leaves the border
+// bucket's candidates in order_, the most probable first.
+Sampler::Border Sampler::border_of(size_t most, double share) {
+  size_t count = 0;
   double sum = 0;
-  for (size_t i = 0; i < n_; ++i) sum += weights_[i];
-  return sum;
+  uint32_t bucket = 0;
+  for (; bucket + 1 < kBuckets; ++bucket) {
+    if (count + bucket_counts_[bucket] >= most || sum + bucket_sums_[bucket] >= share) break;
+    count += bucket_counts_[bucket];
+    sum += bucket_sums_[bucket];
+  }
+  order_.clear();
+  for (size_t i = 0; i < n_candidates_; ++i) {
+    if (bucket_of(numerators_[i]) == bucket) order_.push_back(static_cast<uint32_t>(i));
+  }
+  std::sort(order_.begin(), order_.end(), [this](uint32_t a, uint32_t b) {
+    return numerators_[a] != numerators_[b] ? numerators_[a] > numerators_[b] : a < b;
+  });
+  size_t kept = 0;
+  while (kept < order_.size()) {
+    sum += static_cast<double>(numerators_[order_[kept++]]);
+    if (++count >= most || sum >= share) break;
+  }
+  return {.bucket = bucket, .kept = kept, .sum = sum};
+}
+
+Token Sampler::pick_kept(double u) const {
+  double total = 0;
+  for (size_t i = 0; i < n_candidates_; ++i) total += static_cast<double>(numerators_[i]);
+  const double target = u * total;
+  double sum = 0;
+  uint32_t token = 0;
+  for (size_t i = 0; i < n_candidates_; ++i) {
+    if (numerators_[i] <= 0) continue;
+    token = candidates_[i];
+    sum += static_cast<double>(numerators_[i]);
+    if (sum > target) break;
+  }
+  return static_cast<Token>(token);  // rounding can leave sum at target: then the last possible token
 }
 
 }  // namespace deepsearch

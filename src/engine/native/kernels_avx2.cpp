@@ -45,6 +45,42 @@ struct V {
     return {_mm256_and_ps(_mm256_cmp_ps(x.a, limit, _CMP_NLT_UQ), value.a),
             _mm256_and_ps(_mm256_cmp_ps(x.b, limit, _CMP_NLT_UQ), value.b)};
   }
+  static __m256 widen_bf16(const uint16_t* p) {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  }
+  static V load_bf16(const uint16_t* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
+  static V load_int8(const int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
+  }
+  // All bits of lanes below n, which counts from the register's first lane.
+  static __m256i mask(int64_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+  }
+  // The first n < 16 lanes; the others 0, and their memory not touched.
+  static V load_first(const float* p, int64_t n) {
+    return {_mm256_maskload_ps(p, mask(n)), _mm256_maskload_ps(p + 8, mask(n - 8))};
+  }
+  void store_first(float* p, int64_t n) const {
+    _mm256_maskstore_ps(p, mask(n), a);
+    _mm256_maskstore_ps(p + 8, mask(n - 8), b);
+  }
+  static V first(V v, int64_t n) {
+    return {_mm256_and_ps(v.a, _mm256_castsi256_ps(mask(n))), _mm256_and_ps(v.b, _mm256_castsi256_ps(mask(n - 8)))};
+  }
+  static uint32_t bits(__m256 low, __m256 high) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(low)) | static_cast<uint32_t>(_mm256_movemask_ps(high)) << 8;
+  }
+  // Bit i: lane i.
+  static uint32_t equal(V x, V y) {
+    return bits(_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ));
+  }
+  static uint32_t at_least(V x, V y) {
+    return bits(_mm256_cmp_ps(x.a, y.a, _CMP_GE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GE_OQ));
+  }
   // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
   float sum() const {
     const __m256 eight = _mm256_add_ps(a, b);
@@ -60,15 +96,45 @@ struct V {
   }
 };
 
-constexpr int kTileRows = 6;  // 12 of 16 registers
-constexpr int kTilePanels = 1;
+// 16 doubles.
+struct D {
+  __m256d x[4];
+
+  static D zero() {
+    return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}};
+  }
+  static D of(V v) {
+    return {{_mm256_cvtps_pd(_mm256_castps256_ps128(v.a)), _mm256_cvtps_pd(_mm256_extractf128_ps(v.a, 1)),
+             _mm256_cvtps_pd(_mm256_castps256_ps128(v.b)), _mm256_cvtps_pd(_mm256_extractf128_ps(v.b, 1))}};
+  }
+  static D add(D z, V v) {
+    const D y = of(v);
+    for (int i = 0; i < 4; ++i) z.x[i] = _mm256_add_pd(z.x[i], y.x[i]);
+    return z;
+  }
+  static D fma(V u, V v, D z) {
+    const D x = of(u);
+    const D y = of(v);
+    for (int i = 0; i < 4; ++i) z.x[i] = _mm256_fmadd_pd(x.x[i], y.x[i], z.x[i]);
+    return z;
+  }
+  // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
+  double sum() const {
+    const __m256d four = _mm256_add_pd(_mm256_add_pd(x[0], x[2]), _mm256_add_pd(x[1], x[3]));
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+  }
+};
+
+constexpr int64_t kAccumulators = 6;  // 12 of 16 registers
+constexpr int kTileRows = 6;
 
 #include "engine/native/kernels_impl.h"
 
 }  // namespace
 
 const Kernels* avx2_kernels() {
-  static const Kernels kTable = {"AVX2", matmul, rms_norm, rope, swiglu, attention, exp_shifted, fma_loop};
+  static constexpr Kernels kTable = table_of("AVX2");
   return &kTable;
 }
 

@@ -44,6 +44,21 @@ struct V {
   static V zero_where_less(V value, V x, float bound) {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.x, _mm512_set1_ps(bound), _CMP_NLT_UQ), value.x)};
   }
+  static V load_bf16(const uint16_t* p) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+  }
+  static V load_int8(const int8_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
+  // The first n < 16 lanes; the others 0, and their memory not touched.
+  static V load_first(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
+  void store_first(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, mask(n), x); }
+  static V first(V v, int64_t n) { return {_mm512_maskz_mov_ps(mask(n), v.x)}; }
+  // Bit i: lane i.
+  static uint32_t equal(V a, V b) { return _mm512_cmp_ps_mask(a.x, b.x, _CMP_EQ_OQ); }
+  static uint32_t at_least(V a, V b) { return _mm512_cmp_ps_mask(a.x, b.x, _CMP_GE_OQ); }
   // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
   float sum() const {
     const __m256 low = _mm512_castps512_ps256(x);
@@ -63,15 +78,43 @@ struct V {
   }
 };
 
-constexpr int kTileRows = 12;  // 24 accumulators of 32 registers
-constexpr int kTilePanels = 2;
+// 16 doubles.
+struct D {
+  __m512d a;
+  __m512d b;
+
+  static D zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+  static D of(V v) {
+    const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v.x), 1));
+    return {_mm512_cvtps_pd(_mm512_castps512_ps256(v.x)), _mm512_cvtps_pd(high)};
+  }
+  static D add(D x, V v) {
+    const D y = of(v);
+    return {_mm512_add_pd(x.a, y.a), _mm512_add_pd(x.b, y.b)};
+  }
+  static D fma(V u, V v, D z) {
+    const D x = of(u);
+    const D y = of(v);
+    return {_mm512_fmadd_pd(x.a, y.a, z.a), _mm512_fmadd_pd(x.b, y.b, z.b)};
+  }
+  // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
+  double sum() const {
+    const __m512d eight = _mm512_add_pd(a, b);
+    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+  }
+};
+
+constexpr int64_t kAccumulators = 24;  // of 32 registers
+constexpr int kTileRows = 12;
 
 #include "engine/native/kernels_impl.h"
 
 }  // namespace
 
 const Kernels* avx512_kernels() {
-  static const Kernels kTable = {"AVX-512", matmul, rms_norm, rope, swiglu, attention, exp_shifted, fma_loop};
+  static constexpr Kernels kTable = table_of("AVX-512");
   return &kTable;
 }
 

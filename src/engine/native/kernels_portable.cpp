@@ -62,6 +62,38 @@ struct V {
   static V zero_where_less(const V& value, const V& x, float bound) {
     return each([&](int64_t i) { return x.x[i] < bound ? 0.0F : value.x[i]; });
   }
+  static V load_bf16(const uint16_t* p) {
+    return each([&](int64_t i) {
+      const uint32_t value = static_cast<uint32_t>(p[i]) << 16;
+      float result = 0;
+      std::memcpy(&result, &value, sizeof(result));
+      return result;
+    });
+  }
+  static V load_int8(const int8_t* p) {
+    return each([&](int64_t i) { return static_cast<float>(p[i]); });
+  }
+  // The first n < 16 lanes; the others 0, and their memory not touched.
+  static V load_first(const float* p, int64_t n) {
+    return each([&](int64_t i) { return i < n ? p[i] : 0.0F; });
+  }
+  void store_first(float* p, int64_t n) const { std::memcpy(p, x, static_cast<size_t>(n) * sizeof(float)); }
+  static V first(const V& v, int64_t n) {
+    return each([&](int64_t i) { return i < n ? v.x[i] : 0.0F; });
+  }
+  template <class Test>
+  static uint32_t bits(Test test) {
+    uint32_t mask = 0;
+    for (int64_t i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(test(i)) << i;
+    return mask;
+  }
+  // Bit i: lane i.
+  static uint32_t equal(const V& a, const V& b) {
+    return bits([&](int64_t i) { return a.x[i] == b.x[i]; });
+  }
+  static uint32_t at_least(const V& a, const V& b) {
+    return bits([&](int64_t i) { return a.x[i] >= b.x[i]; });
+  }
   // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
   template <class Op>
   float fold(Op op) const {
@@ -80,15 +112,40 @@ struct V {
   }
 };
 
+// 16 doubles.
+struct D {
+  double x[kLanes];
+
+  static D zero() { return {}; }
+  static D add(D z, const V& v) {
+    for (int64_t i = 0; i < kLanes; ++i) z.x[i] += static_cast<double>(v.x[i]);
+    return z;
+  }
+  // Products of floats are exact in double: no fused operation is needed for the same bits.
+  static D fma(const V& u, const V& v, D z) {
+    for (int64_t i = 0; i < kLanes; ++i) z.x[i] += static_cast<double>(u.x[i]) * static_cast<double>(v.x[i]);
+    return z;
+  }
+  // Lanes i and i + 8, then i and i + 4, i + 2, i + 1.
+  double sum() const {
+    double lanes[kLanes];
+    std::memcpy(lanes, x, sizeof(x));
+    for (int64_t width = kLanes / 2; width > 0; width /= 2) {
+      for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+  }
+};
+
+constexpr int64_t kAccumulators = 4;
 constexpr int kTileRows = 4;
-constexpr int kTilePanels = 1;
 
 #include "engine/native/kernels_impl.h"
 
 }  // namespace
 
 const Kernels* portable_kernels() {
-  static const Kernels kTable = {"portable", matmul, rms_norm, rope, swiglu, attention, exp_shifted, fma_loop};
+  static constexpr Kernels kTable = table_of("portable");
   return &kTable;
 }
 

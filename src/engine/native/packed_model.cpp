@@ -1,115 +1,142 @@
 #include "engine/native/packed_model.h"
 
-#include <cmath>
-#include <string>
+#include <algorithm>
 
 #include "core/error.h"
 
 namespace deepsearch::native {
-namespace {
 
-const HostTensor& checked(const ModelWeights& weights, const std::string& name, int64_t rows, int64_t columns) {
-  const HostTensor& tensor = weights.at(name);
-  if (static_cast<int64_t>(tensor.values.size()) != rows * columns) {
-    failure("engine: tensor {} holds {} values, its shape is [{}, {}]", name, tensor.values.size(), rows, columns);
-  }
-  return tensor;
+Widths::Widths(const ModelConfig& config)
+    : hidden(round_up(config.hidden_size, kLanes)),
+      q(config.n_heads * config.head_dim),
+      kv(config.n_kv_heads * config.head_dim),
+      qkv(round_up(q + 2 * kv, kLanes)),
+      context(round_up(q, kLanes)),
+      ff(round_up(config.intermediate_size, kLanes)),
+      vocab(round_up(config.vocab_size, kLanes)) {}
+
+PackedModel::PackedModel(const ModelConfig& config, WeightStorage storage)
+    : config_(config), storage_(storage), widths_(config), rope_(make_rope_table(config)) {
+  layers_.resize(static_cast<size_t>(config.n_layers));
+  // Once to count, once to place.
+  int64_t bytes = 0;
+  lay_out([&](int64_t n) {
+    bytes += round_up(n, 64);
+    return static_cast<std::byte*>(nullptr);
+  });
+  memory_ = Pages(bytes);
+  std::byte* next = memory_.data();
+  lay_out([&](int64_t n) {
+    std::byte* place = next;
+    next += round_up(n, 64);
+    return place;
+  });
+  add_places();
+  row_.resize(static_cast<size_t>(std::max({config.hidden_size, widths_.q, config.intermediate_size})));
 }
 
-struct Part {
-  const HostTensor* tensor;  // [rows, k]
-  int64_t rows;
-  int64_t first_column;  // where its outputs stand
-};
-
-PackedMatrix pack(const std::vector<Part>& parts, int64_t k) {
-  int64_t columns = 0;
-  for (const Part& part : parts) columns = std::max(columns, part.first_column + part.rows);
-  PackedMatrix packed{.values = {}, .k = k, .panels = round_up(columns, kLanes) / kLanes};
-  packed.values = AlignedBuffer(packed.panels * k * kLanes);
-  for (const Part& part : parts) {
-    for (int64_t row = 0; row < part.rows; ++row) {
-      const int64_t column = part.first_column + row;
-      float* panel = packed.values.data() + column / kLanes * k * kLanes + column % kLanes;
-      const float* in = part.tensor->values.data() + row * k;
-      for (int64_t i = 0; i < k; ++i) panel[i * kLanes] = in[i];
-    }
-  }
-  return packed;
-}
-
-AlignedBuffer padded_rows(const HostTensor& tensor, int64_t rows, int64_t columns, int64_t stride) {
-  AlignedBuffer buffer(rows * stride);
-  for (int64_t r = 0; r < rows; ++r) {
-    std::copy_n(tensor.values.data() + r * columns, columns, buffer.data() + r * stride);
-  }
-  return buffer;
-}
-
-void fill_rotations(PackedModel& model) {
-  const int64_t half = model.config.head_dim / 2;
-  model.cos = AlignedBuffer(model.config.max_positions * half);
-  model.sin = AlignedBuffer(model.config.max_positions * half);
-  for (int64_t i = 0; i < half; ++i) {
-    const double frequency =
-        std::pow(model.config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(model.config.head_dim));
-    for (int64_t p = 0; p < model.config.max_positions; ++p) {
-      const double angle = static_cast<double>(p) * frequency;
-      model.cos.data()[p * half + i] = static_cast<float>(std::cos(angle));
-      model.sin.data()[p * half + i] = static_cast<float>(std::sin(angle));
-    }
-  }
-}
-
-PackedLayer pack_layer(const ModelWeights& weights, const PackedModel& shape, int64_t index) {
-  const ModelConfig& config = weights.config;
-  const int64_t h = config.hidden_size;
-  const int64_t ff = config.intermediate_size;
-  const std::string prefix = "model.layers." + std::to_string(index) + ".";
-  const auto tensor = [&](const char* name, int64_t rows, int64_t columns) {
-    return &checked(weights, prefix + name + ".weight", rows, columns);
+// allocate(bytes) → where they lie.
+template <class Allocate>
+void PackedModel::lay_out(const Allocate& allocate) {
+  const auto matrix = [&](int64_t k, int64_t columns) {
+    const int64_t panels = columns / kLanes;
+    return PackedMatrix(storage_, k, panels, allocate(PackedMatrix::bytes(storage_, k, panels)));
   };
-  PackedLayer layer;
-  layer.input_norm = padded_rows(*tensor("input_layernorm", 1, h), 1, h, shape.hidden);
-  layer.post_norm = padded_rows(*tensor("post_attention_layernorm", 1, h), 1, h, shape.hidden);
-  layer.qkv = pack({{tensor("self_attn.q_proj", shape.q_size, h), shape.q_size, 0},
-                    {tensor("self_attn.k_proj", shape.kv_size, h), shape.kv_size, shape.q_size},
-                    {tensor("self_attn.v_proj", shape.kv_size, h), shape.kv_size, shape.q_size + shape.kv_size}},
-                   h);
-  layer.out = pack({{tensor("self_attn.o_proj", h, shape.q_size), h, 0}}, shape.q_size);
-  layer.gate_up = pack({{tensor("mlp.gate_proj", ff, h), ff, 0}, {tensor("mlp.up_proj", ff, h), ff, shape.ff}}, h);
-  layer.down = pack({{tensor("mlp.down_proj", h, ff), h, 0}}, ff);
-  return layer;
+  const auto vector = [&](int64_t n) {
+    return reinterpret_cast<float*>(allocate(n * static_cast<int64_t>(sizeof(float))));
+  };
+  if (!config_.tie_embeddings) embedding_ = matrix(config_.hidden_size, widths_.vocab);
+  for (PackedLayer& layer : layers_) {
+    layer.input_norm = vector(widths_.hidden);
+    layer.qkv = matrix(config_.hidden_size, widths_.qkv);
+    if (config_.qkv_bias) layer.qkv_bias = vector(widths_.qkv);
+    if (config_.qk_norm) {
+      layer.q_norm = vector(config_.head_dim);
+      layer.k_norm = vector(config_.head_dim);
+    }
+    layer.out = matrix(widths_.q, widths_.hidden);
+    if (config_.out_bias) layer.out_bias = vector(widths_.hidden);
+    layer.post_norm = vector(widths_.hidden);
+    layer.gate_up = matrix(config_.hidden_size, 2 * widths_.ff);
+    layer.down = matrix(config_.intermediate_size, widths_.hidden);
+  }
+  final_norm_ = vector(widths_.hidden);
+  head_ = matrix(config_.hidden_size, widths_.vocab);
 }
 
-}  // namespace
+void PackedModel::add_places() {
+  const int64_t h = config_.hidden_size;
+  const auto matrix = [&](const std::string& name, int64_t rows, int64_t columns, PackedMatrix& to,
+                          int64_t first_column = 0, int64_t panel_step = 1) {
+    places_.push_back({name + ".weight", rows, columns, &to, nullptr, first_column, panel_step});
+  };
+  const auto vector = [&](const std::string& name, int64_t n, float* to) { places_.push_back({name, 1, n, nullptr, to}); };
+  matrix("model.embed_tokens", config_.vocab_size, h, config_.tie_embeddings ? head_ : embedding_);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    PackedLayer& layer = layers_[i];
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    const std::string attention = prefix + "self_attn.";
+    vector(prefix + "input_layernorm.weight", h, layer.input_norm);
+    matrix(attention + "q_proj", widths_.q, h, layer.qkv);
+    matrix(attention + "k_proj", widths_.kv, h, layer.qkv, widths_.q);
+    matrix(attention + "v_proj", widths_.kv, h, layer.qkv, widths_.q + widths_.kv);
+    matrix(attention + "o_proj", h, widths_.q, layer.out);
+    if (config_.qkv_bias) {
+      vector(attention + "q_proj.bias", widths_.q, layer.qkv_bias);
+      vector(attention + "k_proj.bias", widths_.kv, layer.qkv_bias + widths_.q);
+      vector(attention + "v_proj.bias", widths_.kv, layer.qkv_bias + widths_.q + widths_.kv);
+    }
+    if (config_.out_bias) vector(attention + "o_proj.bias", h, layer.out_bias);
+    if (config_.qk_norm) {
+      vector(attention + "q_norm.weight", config_.head_dim, layer.q_norm);
+      vector(attention + "k_norm.weight", config_.head_dim, layer.k_norm);
+    }
+    vector(prefix + "post_attention_layernorm.weight", h, layer.post_norm);
+    matrix(prefix + "mlp.gate_proj", config_.intermediate_size, h, layer.gate_up, 0, 2);
+    matrix(prefix + "mlp.up_proj", config_.intermediate_size, h, layer.gate_up, kLanes, 2);
+    matrix(prefix + "mlp.down_proj", h, config_.intermediate_size, layer.down);
+  }
+  vector("model.norm.weight", h, final_norm_);
+  if (!config_.tie_embeddings) matrix("lm_head", config_.vocab_size, h, head_);
+  std::sort(places_.begin(), places_.end(), [](const Place& a, const Place& b) { return a.name < b.name; });
+}
 
-PackedModel pack_model(const ModelWeights& weights) {
-  const ModelConfig& config = weights.config;
-  PackedModel model;
-  model.config = config;
-  model.attention = {.n_heads = config.n_heads,
-                     .n_kv_heads = config.n_kv_heads,
-                     .head_dim = config.head_dim,
-                     .head_dim_padded = round_up(config.head_dim, kLanes)};
-  model.hidden = round_up(config.hidden_size, kLanes);
-  model.q_size = config.n_heads * config.head_dim;
-  model.kv_size = config.n_kv_heads * config.head_dim;
-  model.qkv_stride = round_up(model.q_size + 2 * model.kv_size, kLanes);
-  model.context_stride = round_up(model.q_size, kLanes);
-  model.ff = round_up(config.intermediate_size, kLanes);
-  model.vocab = round_up(config.vocab_size, kLanes);
+void PackedModel::fill(const WeightSource& weights) {
+  if (!(weights.model_config() == config_)) {
+    failure("engine: weights of another model shape than the engine was made for");
+  }
+  if (weights.tensor_count() != places_.size()) {
+    failure("engine: {} weight tensors, the model's shape has {}", weights.tensor_count(), places_.size());
+  }
+  filled_ = false;
+  for (size_t i = 0; i < weights.tensor_count(); ++i) {
+    const TensorView tensor = weights.view(i);
+    const auto place = std::lower_bound(places_.begin(), places_.end(), *tensor.name,
+                                        [](const Place& a, const std::string& name) { return a.name < name; });
+    if (place == places_.end() || place->name != *tensor.name) {
+      failure("engine: no place for a tensor {} in this model's shape", *tensor.name);
+    }
+    if (tensor.count != place->rows * place->columns) {
+      failure("engine: tensor {} holds {} values, its shape is [{}, {}]", *tensor.name, tensor.count, place->rows,
+              place->columns);
+    }
+    take(*place, tensor);
+    weights.release(i);
+  }
+  filled_ = true;
+}
 
-  const HostTensor& embedding = checked(weights, "model.embed_tokens.weight", config.vocab_size, config.hidden_size);
-  model.embedding = padded_rows(embedding, config.vocab_size, config.hidden_size, model.hidden);
-  for (int64_t i = 0; i < config.n_layers; ++i) model.layers.push_back(pack_layer(weights, model, i));
-  model.final_norm =
-      padded_rows(checked(weights, "model.norm.weight", 1, config.hidden_size), 1, config.hidden_size, model.hidden);
-  const HostTensor& head =
-      config.tie_embeddings ? embedding : checked(weights, "lm_head.weight", config.vocab_size, config.hidden_size);
-  model.head = pack({{&head, config.vocab_size, 0}}, config.hidden_size);
-  fill_rotations(model);
-  return model;
+void PackedModel::take(const Place& place, const TensorView& tensor) {
+  if (place.matrix != nullptr) {
+    place.matrix->pack(tensor, place.rows, place.first_column, place.panel_step, row_);
+  } else {
+    tensor.read(0, {place.vector, static_cast<size_t>(place.columns)});
+  }
+}
+
+void PackedModel::embed(Token token, float* out) const {
+  (config_.tie_embeddings ? head_ : embedding_).column(token, out);
+  std::fill(out + config_.hidden_size, out + widths_.hidden, 0.0F);
 }
 
 double flops_per_token(const ModelConfig& config, int64_t positions) {

@@ -1,0 +1,157 @@
+// Matrix products, over the including file's vector type V (kernels_impl.h).
+// NOLINTBEGIN(misc-definitions-in-headers,modernize-loop-convert): one copy an instruction set, index loops by register
+
+struct Fp32Values {
+  using Value = float;
+  static constexpr bool kScaled = false;
+  static V load(const float* p) { return V::load(p); }
+};
+struct Bf16Values {
+  using Value = uint16_t;
+  static constexpr bool kScaled = false;
+  static V load(const uint16_t* p) { return V::load_bf16(p); }
+};
+struct Int8Values {
+  using Value = int8_t;
+  static constexpr bool kScaled = true;
+  static V load(const int8_t* p) { return V::load_int8(p); }
+};
+
+// Panels beside each other in a tile of `rows` rows, so that every chain has a register.
+constexpr int64_t tile_panels(int64_t rows) {
+  return rows * 4 <= kAccumulators ? 4 : rows * 2 <= kAccumulators ? 2 : 1;
+}
+
+// acc[r][p] += a[r][i] · w[p][i], one fma a chain.
+template <class W, int kRows, int kPanels>
+DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
+                                      int64_t i, V (&acc)[kRows][kPanels]) {
+  V b[kPanels];
+  DEEPSEARCH_UNROLL
+  for (int p = 0; p < kPanels; ++p) b[p] = W::load(w[p] + i * kLanes);
+  DEEPSEARCH_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const V x = V::broadcast(a[r * a_stride + i]);
+    DEEPSEARCH_UNROLL
+    for (int p = 0; p < kPanels; ++p) acc[r][p] = V::fma(x, b[p], acc[r][p]);
+  }
+}
+
+// acc[r][p] = fma chain over k in [first, last), from zero. The same chain for every element whatever the tile: only how
+// many chains run side by side differs. kFetchAhead: bytes of each panel asked of memory ahead of use, 0 for none.
+template <class W, int kRows, int kPanels, int64_t kFetchAhead>
+DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
+                                  int64_t first, int64_t last, V (&acc)[kRows][kPanels]) {
+  constexpr auto kVectorBytes = static_cast<int64_t>(sizeof(typename W::Value)) * kLanes;
+  constexpr int64_t kStep = 64 / kVectorBytes;  // a cache line
+  DEEPSEARCH_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    DEEPSEARCH_UNROLL
+    for (int p = 0; p < kPanels; ++p) acc[r][p] = V::zero();
+  }
+  int64_t i = first;
+  for (; i + kStep <= last; i += kStep) {
+    if constexpr (kFetchAhead > 0) {
+      DEEPSEARCH_UNROLL
+      for (int p = 0; p < kPanels; ++p) __builtin_prefetch(w[p] + i * kLanes + kFetchAhead / kVectorBytes * kLanes);
+    }
+    DEEPSEARCH_UNROLL
+    for (int64_t j = 0; j < kStep; ++j) accumulate_one<W, kRows, kPanels>(a, a_stride, w, i + j, acc);
+  }
+  for (; i < last; ++i) accumulate_one<W, kRows, kPanels>(a, a_stride, w, i, acc);
+}
+
+DEEPSEARCH_INLINE void finish(const Product& job, int64_t row, int64_t panel, V value) {
+  if (job.output == Output::kSwiglu) {
+    float* c = job.c + row * job.c_stride + panel / 2 * kLanes;
+    // The gate waits in c for its partner, the next panel.
+    if (panel % 2 == 0) {
+      value.store(c);
+    } else {
+      const V gate = V::load(c);
+      const V e = exp_lanes(V::sub(V::zero(), gate));
+      V::mul(V::div(gate, V::add(V::broadcast(1.0F), e)), value).store(c);
+    }
+    return;
+  }
+  float* c = job.c + row * job.c_stride + panel * kLanes;
+  if (job.bias != nullptr) value = V::add(value, V::load(job.bias + panel * kLanes));
+  if (job.output == Output::kAdd) value = V::add(V::load(c), value);
+  value.store(c);
+}
+
+constexpr int64_t kFetch = 1024;
+
+template <class W, int kRows, int kPanels>
+void product_tile(const Product& job, int64_t row, int64_t panel) {
+  using Value = typename W::Value;
+  const float* a = job.a + row * job.a_stride;
+  const Value* w[kPanels];
+  DEEPSEARCH_UNROLL
+  for (int p = 0; p < kPanels; ++p) w[p] = static_cast<const Value*>(job.w) + (panel + p) * job.k * kLanes;
+  V acc[kRows][kPanels];
+  if constexpr (W::kScaled) {
+    const int64_t groups = (job.k + kInt8Group - 1) / kInt8Group;
+    V total[kRows][kPanels];
+    DEEPSEARCH_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      DEEPSEARCH_UNROLL
+      for (int p = 0; p < kPanels; ++p) total[r][p] = V::zero();
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t last = (g + 1) * kInt8Group < job.k ? (g + 1) * kInt8Group : job.k;
+      accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, g * kInt8Group, last, acc);
+      DEEPSEARCH_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        const V scale = V::load(job.scales + ((panel + p) * groups + g) * kLanes);
+        DEEPSEARCH_UNROLL
+        for (int r = 0; r < kRows; ++r) total[r][p] = V::fma(acc[r][p], scale, total[r][p]);
+      }
+    }
+    DEEPSEARCH_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      DEEPSEARCH_UNROLL
+      for (int p = 0; p < kPanels; ++p) finish(job, row + r, panel + p, total[r][p]);
+    }
+  } else {
+    accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, 0, job.k, acc);
+    DEEPSEARCH_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      DEEPSEARCH_UNROLL
+      for (int p = 0; p < kPanels; ++p) finish(job, row + r, panel + p, acc[r][p]);
+    }
+  }
+}
+
+template <class W, int kRows>
+void product_rows(const Product& job, int64_t rows, int64_t row, int64_t panel, int64_t panels) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return product_rows<W, kRows - 1>(job, rows, row, panel, panels);
+  }
+  const int64_t end = panel + panels;
+  if constexpr (tile_panels(kRows) >= 4) {
+    for (; panel + 4 <= end; panel += 4) product_tile<W, kRows, 4>(job, row, panel);
+  }
+  if constexpr (tile_panels(kRows) >= 2) {
+    for (; panel + 2 <= end; panel += 2) product_tile<W, kRows, 2>(job, row, panel);
+  }
+  for (; panel < end; ++panel) product_tile<W, kRows, 1>(job, row, panel);
+}
+
+template <class W>
+void product(const Product& job) {
+  if (job.rows == 0) return;
+  // Tiles of equal height: a thin one at the end would read the panels for little.
+  const int64_t tiles = (job.rows + kTileRows - 1) / kTileRows;
+  const int64_t height = (job.rows + tiles - 1) / tiles;
+  const int64_t step = tile_panels(height);
+  for (int64_t panel = 0; panel < job.panels; panel += step) {
+    const int64_t panels = job.panels - panel < step ? job.panels - panel : step;
+    for (int64_t row = 0; row < job.rows; row += height) {
+      const int64_t rows = job.rows - row < height ? job.rows - row : height;
+      product_rows<W, kTileRows>(job, rows, row, panel, panels);
+    }
+  }
+}
+
+// NOLINTEND(misc-definitions-in-headers,modernize-loop-convert)
