@@ -20,6 +20,18 @@ add_library(deepsearch_fmt INTERFACE)
 target_include_directories(deepsearch_fmt SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/fmt_first)
 target_link_libraries(deepsearch_fmt INTERFACE fmt::fmt)
 
+find_path(PCRE2_INCLUDE pcre2.h REQUIRED)
+find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
+add_library(deepsearch_pcre2 INTERFACE)
+target_include_directories(deepsearch_pcre2 SYSTEM INTERFACE ${PCRE2_INCLUDE})
+target_link_libraries(deepsearch_pcre2 INTERFACE ${PCRE2_LIBRARY})
+
+find_path(UTF8PROC_INCLUDE utf8proc.h REQUIRED)
+find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
+add_library(deepsearch_utf8proc INTERFACE)
+target_include_directories(deepsearch_utf8proc SYSTEM INTERFACE ${UTF8PROC_INCLUDE})
+target_link_libraries(deepsearch_utf8proc INTERFACE ${UTF8PROC_LIBRARY})
+
 add_library(deepsearch_hdf5 INTERFACE)
 target_include_directories(deepsearch_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

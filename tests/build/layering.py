@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # The rule, read once: a folder may use those before it.
-ORDER = ["core", "data", "verify", "search", "comm", "store", "model", "engine", "learn", "rounds", "run", "commands"]
+ORDER = ["core", "data", "tokenizer", "verify", "search", "comm", "store", "model", "engine", "learn", "rounds", "run", "commands"]
 
 # What a header is, and the folders that may name it.
 OWNERS = [
@@ -16,6 +16,7 @@ OWNERS = [
     ("NCCL", re.compile(r"^nccl"), {"comm"}),
     ("HDF5", re.compile(r"^(hdf5|H5)[^/]*$|^hdf5/"), {"store"}),
     ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"model", "engine", "learn"}),
+    ("PCRE2 and utf8proc", re.compile(r"^(pcre2|utf8proc)\.h$"), {"tokenizer"}),
     ("toml++ (core/toml.h sets it up)", re.compile(r"^toml\+\+/|^toml\.hpp$"), {"core"}),
 ]
 
