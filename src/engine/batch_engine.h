@@ -53,6 +53,7 @@ class BatchEngine : public Engine {
   void set_token_bytes(std::vector<std::string> bytes) override;
   std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
   const EngineCounters& counters() const override { return counters_; }
+  int64_t kv_blocks_used() const override { return cache_.pool().used(); }
   const ModelConfig& model_config() const override { return config_; }
   std::string description() const override;
 

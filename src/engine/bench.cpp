@@ -1,130 +1,233 @@
 #include "engine/bench.h"
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
+#include "engine/native/native_backend.h"
 #include "engine/native/packed_model.h"
 #include "engine/native/roofline.h"
+#include "engine/pass.h"
+#include "engine/sampler.h"
 
 namespace deepsearch {
 namespace {
 
-ExpansionRequest bench_request(const ModelConfig& config, const EngineBenchParams& bench, uint64_t tree) {
-  RandomStream random(bench.seed, RngPurpose::kTests, tree);
+constexpr uint64_t kSeed = 1;
+
+// The weights under a config without end-of-sequence tokens, so that every sequence has the length asked for.
+class Endless : public WeightSource {
+ public:
+  explicit Endless(const WeightSource& source) : source_(source), config_(source.model_config()) {
+    config_.eos_tokens.clear();
+  }
+  const ModelConfig& model_config() const override { return config_; }
+  size_t tensor_count() const override { return source_.tensor_count(); }
+  TensorView view(size_t index) const override { return source_.view(index); }
+  void release(size_t index) const override { source_.release(index); }
+
+ private:
+  const WeightSource& source_;
+  ModelConfig config_;
+};
+
+std::unique_ptr<Engine> make_bench_engine(const BenchSubject& subject, int64_t batch) {
+  EngineParams params = subject.params;
+  params.max_batch = batch;
+  params.stop.clear();
+  const Endless weights(*subject.weights);
+  std::unique_ptr<Engine> engine = make_engine(params, weights.model_config(), kSeed, 0);
+  engine->set_weights(weights, 1);
+  return engine;
+}
+
+ExpansionRequest bench_request(const ModelConfig& config, uint64_t tree, int64_t context, int64_t children,
+                               int64_t new_tokens, uint64_t prompt) {
+  RandomStream random(kSeed, RngPurpose::kTests, prompt);
   ExpansionRequest request;
   request.tree = tree;
-  for (int64_t i = 0; i < bench.context; ++i) {
+  for (int64_t i = 0; i < context; ++i) {
     request.prefix.push_back(static_cast<Token>(random.below(static_cast<uint64_t>(config.vocab_size))));
   }
-  request.path = {{.node = 0, .n_tokens = static_cast<int32_t>(bench.context)}};
+  request.path = {{.node = 0, .n_tokens = static_cast<int32_t>(context)}};
   request.first_child = 1;
-  request.n_children = static_cast<int32_t>(bench.children);
-  request.max_tokens = static_cast<int32_t>(bench.new_tokens);
+  request.n_children = static_cast<int32_t>(children);
+  request.max_tokens = static_cast<int32_t>(new_tokens);
   request.sampling_key = tree;
   return request;
 }
 
-struct Times {
-  double prefill = 0;   // seconds until every sequence has a token
-  double decode = 0;    // seconds of the polls after that in which the whole batch ran
-  double cpu = 0;       // processor seconds of those
-  int64_t decoded = 0;  // tokens sampled in those
+void check_fits(const ModelConfig& config, int64_t tokens) {
+  if (tokens > config.max_positions) {
+    bad_input("bench: {} tokens of context and continuation exceed the model's {}", tokens, config.max_positions);
+  }
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double bytes_per_weight(const BenchSubject& subject) {
+  if (subject.params.weights == "int8") return 1.0;
+  return subject.params.weights == "bf16" || subject.params.weights == "fp16" ? 2.0 : 4.0;
+}
+
+double roofline_tokens_per_second(const BenchSubject& subject, const Roofline& roofline, int64_t batch,
+                                  int64_t context) {
+  if (roofline.peak_gflops <= 0 || roofline.bandwidth_gbs <= 0) return 0;
+  const ModelConfig& config = subject.weights->model_config();
+  const auto b = static_cast<double>(batch);
+  const double flops = b * native::flops_per_token(config, context);
+  // A decoded token multiplies by every matrix; of the embedding it reads one row.
+  const double matrices = native::flops_per_token(config, 0) / 2;
+  const auto kv = static_cast<double>(2 * config.n_layers * config.n_kv_heads * config.head_dim * 4);
+  const double bytes = matrices * bytes_per_weight(subject) + b * kv * static_cast<double>(context);
+  return b / std::max(flops / (roofline.peak_gflops * 1e9), bytes / (roofline.bandwidth_gbs * 1e9));
+}
+
+struct DecodeTimes {
+  double whole = 0;
+  double decode = 0;  // of the polls in which the whole batch decoded
+  double cpu = 0;
+  int64_t decoded = 0;
 };
 
-// All sequences have the same length. Prompts join over several polls, so the batch is full in the middle
-// only.
-Times run_once(Engine& engine, const ModelConfig& config, const EngineBenchParams& bench) {
+DecodeTimes decode_once(Engine& engine, int64_t batch, int64_t context, int64_t new_tokens) {
+  const ModelConfig& config = engine.model_config();
   std::vector<Expansion> finished;
-  const int64_t trees = bench.batch / bench.children;
-  for (int64_t i = 0; i < trees; ++i) engine.submit(bench_request(config, bench, static_cast<uint64_t>(i)));
-  Times times;
+  DecodeTimes times;
+  const Stopwatch whole;
+  for (int64_t i = 0; i < batch; ++i) {
+    const auto tree = static_cast<uint64_t>(i);
+    engine.submit(bench_request(config, tree, context, 1, new_tokens, tree));
+  }
   bool prompts_done = false;
   while (engine.in_flight() > 0) {
     const int64_t before = engine.counters().tokens_generated;
+    const int64_t prefilled = engine.counters().tokens_prefilled;
     const double cpu_before = cpu_seconds();
     const Stopwatch watch;
     engine.poll(finished);
-    const double seconds = watch.seconds();
-    const bool full = engine.counters().tokens_generated - before == bench.batch;
-    if (!prompts_done) {
-      times.prefill += seconds;
-      prompts_done = full;
-    } else if (full) {
-      times.decode += seconds;
+    const bool full = engine.counters().tokens_generated - before == batch;
+    const bool pure = engine.counters().tokens_prefilled == prefilled;
+    if (full && pure && prompts_done) {
+      times.decode += watch.seconds();
       times.cpu += cpu_seconds() - cpu_before;
-      times.decoded += bench.batch;
+      times.decoded += batch;
     }
+    prompts_done = prompts_done || full;
   }
-  for (int64_t i = 0; i < trees; ++i) engine.release(static_cast<uint64_t>(i));
+  times.whole = whole.seconds();
+  for (int64_t i = 0; i < batch; ++i) engine.release(static_cast<uint64_t>(i));
   if (times.decoded == 0) {
     bad_input("bench: the first of {} sequences ended before the last had joined; more new tokens than {} are needed",
-              bench.batch, bench.new_tokens);
+              batch, new_tokens);
   }
   return times;
 }
 
+double expand_seconds(Engine& engine, const std::vector<ExpansionRequest>& requests) {
+  std::vector<Expansion> finished;
+  const Stopwatch watch;
+  for (const ExpansionRequest& request : requests) engine.submit(request);
+  while (engine.in_flight() > 0) engine.poll(finished);
+  return watch.seconds();
+}
+
 }  // namespace
 
-EngineBenchResult bench_engine(const EngineParams& params, const ModelConfig& config, const EngineBenchParams& bench) {
-  if (bench.batch < 1 || bench.context < 1 || bench.new_tokens < 2 || bench.repetitions < 1) {
-    bad_input("bench: batch, context and repetitions must be at least 1, new tokens at least 2");
-  }
-  if (bench.children < 1 || bench.batch % bench.children != 0) {
-    bad_input("bench: {} children a prompt do not divide a batch of {}", bench.children, bench.batch);
-  }
-  if (bench.context + bench.new_tokens > config.max_positions) {
-    bad_input("bench: context {} and {} new tokens exceed max_positions {}", bench.context, bench.new_tokens,
-              config.max_positions);
-  }
-  EngineParams used = params;
-  used.max_batch = bench.batch;
-  ModelConfig endless = config;
-  endless.eos_tokens.clear();
-  const std::unique_ptr<Engine> engine = make_engine(used, endless, bench.seed, 0);
-  engine->set_weights(fresh_weights(endless, bench.seed), 1);
+Roofline measure_roofline(const EngineParams& params) {
+  return {.peak_gflops = native::measured_peak_gflops(params.threads),
+          .bandwidth_gbs = native::measured_bandwidth_gbs(params.threads)};
+}
 
-  run_once(*engine, endless, bench);
-  double prefill_seconds = 1e30;
-  double token_seconds = 1e30;
-  double token_cpu_seconds = 1e30;
-  for (int64_t i = 0; i < bench.repetitions; ++i) {
-    const Times times = run_once(*engine, endless, bench);
-    prefill_seconds = std::min(prefill_seconds, times.prefill);
-    token_seconds = std::min(token_seconds, times.decode / static_cast<double>(times.decoded));
-    token_cpu_seconds = std::min(token_cpu_seconds, times.cpu / static_cast<double>(times.decoded));
+DecodeResult bench_decode(const BenchSubject& subject, const Roofline& roofline, int64_t batch, int64_t context,
+                          int64_t new_tokens, double one_at_a_time) {
+  check_fits(subject.weights->model_config(), context + new_tokens);
+  const std::unique_ptr<Engine> engine = make_bench_engine(subject, batch);
+  decode_once(*engine, batch, context, new_tokens);
+  std::vector<double> rates;
+  std::vector<double> cpu_rates;
+  std::vector<double> whole_rates;
+  for (int64_t i = 0; i < subject.repetitions; ++i) {
+    const DecodeTimes times = decode_once(*engine, batch, context, new_tokens);
+    rates.push_back(static_cast<double>(times.decoded) / times.decode);
+    cpu_rates.push_back(static_cast<double>(times.decoded) / times.cpu);
+    whole_rates.push_back(static_cast<double>(batch * new_tokens) / times.whole);
   }
-  EngineBenchResult result;
-  result.engine = engine->description();
-  result.tokens_per_second = 1.0 / token_seconds;
-  result.tokens_per_cpu_second = 1.0 / token_cpu_seconds;
-  const int64_t prompts = bench.batch / bench.children;
-  result.prefill_tokens_per_second = static_cast<double>(prompts * bench.context) / prefill_seconds;
-  result.flops_per_token = native::flops_per_token(endless, bench.context + bench.new_tokens / 2);
-  result.achieved_gflops = result.tokens_per_second * result.flops_per_token / 1e9;
+  DecodeResult result{.batch = batch};
+  result.tokens_per_second = median(rates);
+  result.tokens_per_cpu_second = median(cpu_rates);
+  result.whole_tokens_per_second = median(whole_rates);
+  result.roofline_tokens_per_second = roofline_tokens_per_second(subject, roofline, batch, context + new_tokens / 2);
+  if (result.roofline_tokens_per_second > 0) {
+    result.share_of_roofline = result.tokens_per_second / result.roofline_tokens_per_second;
+  }
+  result.against_one_at_a_time = one_at_a_time > 0 ? result.tokens_per_second / one_at_a_time : 1.0;
   result.kv_bytes_peak = engine->counters().kv_bytes_peak;
-  if (result.engine.find("cuda") == std::string::npos) {
-    result.peak_gflops = native::measured_peak_gflops(params.threads);
-    result.share_of_peak = result.achieved_gflops / result.peak_gflops;
-  }
   return result;
 }
 
-std::string to_line(const EngineBenchResult& result) {
-  std::string line = fmt::format(
-      "{}: {:.0f} tokens/s decoded ({:.0f} per processor second), {:.0f} tokens/s prefilled, {:.3f} MFLOP a token, "
-      "{:.1f} GFLOP/s",
-      result.engine, result.tokens_per_second, result.tokens_per_cpu_second, result.prefill_tokens_per_second,
-      result.flops_per_token / 1e6, result.achieved_gflops);
-  if (result.peak_gflops > 0) {
-    line += fmt::format(" of {:.1f} measured peak ({:.0f} %)", result.peak_gflops, 100 * result.share_of_peak);
+PrefillResult bench_prefill(const BenchSubject& subject, const Roofline& roofline, int64_t tokens) {
+  const ModelConfig& config = subject.weights->model_config();
+  check_fits(config, tokens + 1);
+  const std::unique_ptr<Engine> engine = make_bench_engine(subject, 1);
+  std::vector<double> seconds;
+  for (int64_t i = 0; i <= subject.repetitions; ++i) {
+    const auto tree = static_cast<uint64_t>(i);
+    const double took = expand_seconds(*engine, {bench_request(config, tree, tokens, 1, 1, tree)});
+    if (i > 0) seconds.push_back(took);
+    engine->release(tree);
   }
-  return line + fmt::format(", KV {:.1f} MB", static_cast<double>(result.kv_bytes_peak) / 1e6);
+  // The same tokens one after the other: a decode of as many, from a prompt of one.
+  const double one_by_one = expand_seconds(*engine, {bench_request(config, 0, 1, 1, tokens, 0)});
+  PrefillResult result{.tokens = tokens};
+  const double took = median(seconds);
+  result.tokens_per_second = static_cast<double>(tokens) / took;
+  if (roofline.peak_gflops > 0) {
+    // Only the last token's logits are computed.
+    const double head = 2.0 * static_cast<double>(config.hidden_size * config.vocab_size);
+    const double flops = static_cast<double>(tokens) * (native::flops_per_token(config, tokens / 2) - head);
+    result.share_of_peak = flops / took / (roofline.peak_gflops * 1e9);
+  }
+  result.against_token_by_token = one_by_one / took;
+  return result;
+}
+
+PrefixResult bench_prefix(const BenchSubject& subject, int64_t prefix, int64_t children, int64_t new_tokens) {
+  const ModelConfig& config = subject.weights->model_config();
+  check_fits(config, prefix + new_tokens);
+  const std::unique_ptr<Engine> engine = make_bench_engine(subject, children);
+  std::vector<double> shared;
+  std::vector<double> separate;
+  PrefixResult result{.children = children};
+  for (int64_t i = 0; i <= subject.repetitions; ++i) {
+    const double together = expand_seconds(*engine, {bench_request(config, 0, prefix, children, new_tokens, 0)});
+    const auto slots = static_cast<double>(engine->kv_blocks_used() * kKvBlockTokens);
+    const auto filled = static_cast<double>(prefix + children * (new_tokens - 1));  // the last ones are not fed
+    result.kv_wasted = 1.0 - std::min(1.0, filled / slots);
+    engine->release(0);
+    std::vector<ExpansionRequest> requests;
+    for (int64_t c = 0; c < children; ++c) {
+      requests.push_back(bench_request(config, static_cast<uint64_t>(c), prefix, 1, new_tokens, 0));
+    }
+    const double apart = expand_seconds(*engine, requests);
+    for (int64_t c = 0; c < children; ++c) engine->release(static_cast<uint64_t>(c));
+    if (i == 0) continue;
+    shared.push_back(together);
+    separate.push_back(apart);
+  }
+  result.shared_seconds = median(shared);
+  result.separate_seconds = median(separate);
+  result.ratio = result.separate_seconds / result.shared_seconds;
+  return result;
 }
 
 }  // namespace deepsearch

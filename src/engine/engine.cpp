@@ -1,42 +1,72 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
 #include "engine/batch_engine.h"
+#include "engine/cuda/cuda_backend.h"
 #include "engine/native/native_backend.h"
-#include "engine/torch/torch_backend.h"
 
 namespace deepsearch {
 namespace {
 
 bool use_cuda(const EngineParams& params) {
   if (params.device == "cpu") return false;
-  const bool available = torch_cuda_available();
+  const bool available = cuda_available();
   if (params.device == "cuda" && !available) {
     bad_input(
-        "[engine].device is \"cuda\", but this process sees no GPU (or LibTorch was linked without CUDA); "
-        "use \"auto\" or \"cpu\"");
-  }
-  if (params.backend == "native") {
-    if (params.device == "cuda") {
-      bad_input(
-          "[engine].backend \"native\" runs on the CPU only, but [engine].device is \"cuda\"; use backend \"torch\"");
-    }
-    return false;
+        "[engine].device is \"cuda\", but this process sees no GPU (or this program was built without CUDA); use "
+        "\"auto\" or \"cpu\"");
   }
   return available;
 }
 
+std::unique_ptr<Backend> make_cpu_backend(const EngineParams& params, const ModelConfig& config) {
+  if (params.weights == "fp16") {
+    bad_input("[engine].weights is \"fp16\", which runs on a GPU only; on a CPU take \"fp32\", \"bf16\" or \"int8\"");
+  }
+  const std::string storage = params.weights == "auto" ? "fp32" : params.weights;
+  return make_native_backend(config, params.threads, weight_storage_of(storage));
+}
+
+std::unique_ptr<Backend> make_gpu_backend(const EngineParams& params, const ModelConfig& config) {
+  CudaOptions options;
+  options.deterministic = params.deterministic;
+  options.max_rows = params.max_batch + params.prefill_chunk;
+  if (params.weights == "int8") {
+    bad_input("[engine].weights is \"int8\", which runs on a CPU only; on a GPU take \"bf16\", \"fp16\" or \"fp32\"");
+  }
+  options.dtype = params.weights == "fp32" ? DType::kF32 : params.weights == "fp16" ? DType::kF16 : DType::kBF16;
+  return make_cuda_backend(config, options);
+}
+
+// Blocks of the KV cache: what [engine].kv_memory_mb says, or a share of what is free.
+int64_t block_count(const EngineParams& params, const Backend& backend, bool cuda, int64_t ranks_on_host) {
+  constexpr double kShareOfGpu = 0.95;
+  constexpr double kShareOfHost = 0.5;
+  const double share = cuda ? kShareOfGpu : kShareOfHost / static_cast<double>(std::max<int64_t>(1, ranks_on_host));
+  const int64_t bytes = params.kv_memory_mb > 0
+                            ? params.kv_memory_mb * 1'000'000
+                            : static_cast<int64_t>(share * static_cast<double>(backend.memory_for_blocks()));
+  const int64_t blocks = std::min<int64_t>(bytes / backend.block_bytes(), INT32_MAX - 1);
+  if (blocks < 1) {
+    bad_input("[engine]: {} MB for the KV cache hold not even one block of {} tokens ({} bytes); {}", bytes / 1'000'000,
+              kKvBlockTokens, backend.block_bytes(),
+              params.kv_memory_mb > 0 ? "raise kv_memory_mb" : "free some memory, or use fewer ranks on this host");
+  }
+  return blocks;
+}
+
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank) {
+std::unique_ptr<Engine> make_engine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
+                                    int64_t ranks_on_host) {
   check_model_config(config);
   const bool cuda = use_cuda(params);
-  const bool native = params.backend == "native" || (params.backend == "auto" && !cuda);
-  std::unique_ptr<Backend> backend = native ? make_native_backend(config, params.threads)
-                                            : make_torch_backend(config, cuda ? "cuda" : "cpu", params.threads);
-  return std::make_unique<BatchEngine>(params, config, seed, rank, std::move(backend));
+  std::unique_ptr<Backend> backend = cuda ? make_gpu_backend(params, config) : make_cpu_backend(params, config);
+  const int64_t blocks = block_count(params, *backend, cuda, ranks_on_host);
+  return std::make_unique<BatchEngine>(params, config, seed, rank, blocks, std::move(backend));
 }
 
 }  // namespace deepsearch

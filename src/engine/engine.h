@@ -49,6 +49,7 @@ class Engine : public StepGenerator {
   // Teacher-forced, at temperature 1; texts of 1 to max_positions tokens, any number of them. Nothing may be in flight.
   virtual std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) = 0;
   virtual const EngineCounters& counters() const = 0;
+  virtual int64_t kv_blocks_used() const = 0;
   virtual const ModelConfig& model_config() const = 0;
   virtual std::string description() const = 0;  // "native CPU, 1 thread, AVX-512, fp32, batch 256": printed at start
 };

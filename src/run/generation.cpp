@@ -10,9 +10,8 @@ namespace deepsearch {
 namespace {
 
 void append(Step& whole, Step&& piece) {
-  const bool mixed = !whole.tokens.empty() &&
-                     (whole.policy_version != piece.policy_version || !whole.token_versions.empty() ||
-                      !piece.token_versions.empty());
+  const bool mixed = !whole.tokens.empty() && (whole.policy_version != piece.policy_version ||
+                                               !whole.token_versions.empty() || !piece.token_versions.empty());
   if (mixed) {
     if (whole.token_versions.empty()) {
       whole.token_versions.assign(whole.tokens.size(), static_cast<int32_t>(whole.policy_version));

@@ -1,5 +1,5 @@
-// Plain sampling from prompts over any StepGenerator: n continuations a prompt, in short steps, so that text can be shown
-// as it comes and long continuations share the batch fairly. Continuations of one prompt share its KV.
+// Plain sampling from prompts over any StepGenerator: n continuations a prompt, in short steps, so that text can be
+// shown as it comes and long continuations share the batch fairly. Continuations of one prompt share its KV.
 //
 // A continuation is a function of (weights, prompt, key, sample): not of what else is generated beside it.
 #pragma once

@@ -20,11 +20,9 @@ std::vector<std::string> bytes_of_tokens(const Tokenizer& tokenizer) {
 Policy open_policy(const std::filesystem::path& folder, const EngineParams& params, uint64_t seed) {
   Policy policy;
   const std::unique_ptr<WeightSource> weights = open_model(folder);
-  ModelConfig config = weights->model_config();
   policy.defaults = read_generation_config(folder);
-  if (!policy.defaults.eos_tokens.empty()) config.eos_tokens = policy.defaults.eos_tokens;
   if (std::filesystem::exists(folder / "tokenizer.json")) policy.tokenizer = load_tokenizer(folder / "tokenizer.json");
-  policy.engine = make_engine(params, config, seed, 0);
+  policy.engine = make_engine(params, weights->model_config(), seed, 0);
   if (policy.tokenizer) {
     policy.engine->set_token_bytes(bytes_of_tokens(*policy.tokenizer));
   } else {
