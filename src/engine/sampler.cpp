@@ -13,7 +13,7 @@ namespace {
 using native::kLanes;
 using native::kSumChunk;
 
-constexpr size_t kGroup = 64;         // tokens whose largest logit stands for them when top_k's bound is sought
+constexpr size_t kGroup = 64;          // tokens whose largest logit stands for them when top_k's bound is sought
 constexpr uint32_t kBucketShift = 18;  // of a float's bits: 32 buckets an octave
 constexpr uint32_t kBuckets = 32 * 64;
 
@@ -161,6 +161,7 @@ void Sampler::keep_most_probable(const Softmax& softmax, const Draw& draw) {
     bucket_sums_[bucket] += static_cast<double>(numerators_[i]);
     ++bucket_counts_[bucket];
   }
+  order_.clear();
   Border border;
   size_t most = n_candidates_;
   double total = softmax.total;

@@ -59,12 +59,12 @@ class Sampler {
   float largest_ = 0;
   Softmax raw_;
   Softmax tempered_;
-  std::vector<float> numerators_;      // of a chunk, or of the candidates
-  std::vector<uint32_t> candidates_;   // tokens that top_k or top_p may keep, ascending
+  std::vector<float> numerators_;     // of a chunk, or of the candidates
+  std::vector<uint32_t> candidates_;  // tokens that top_k or top_p may keep, ascending
   size_t n_candidates_ = 0;
-  std::vector<float> group_most_;      // largest logit of each kGroup tokens
-  std::vector<float> gathered_;        // the candidates' logits
-  std::vector<uint32_t> order_;        // of the candidates at the border
+  std::vector<float> group_most_;  // largest logit of each kGroup tokens
+  std::vector<float> gathered_;    // the candidates' logits
+  std::vector<uint32_t> order_;    // of the candidates at the border
   std::vector<double> bucket_sums_;
   std::vector<uint32_t> bucket_counts_;
 };

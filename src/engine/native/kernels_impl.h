@@ -32,9 +32,9 @@ DEEPSEARCH_INLINE V exp_lanes(V x) {
 }
 
 // clang-format off: attention uses the products' tiles
-#include "engine/native/product_impl.h"
 #include "engine/native/attention_impl.h"
 #include "engine/native/logits_impl.h"
+#include "engine/native/product_impl.h"
 // clang-format on
 
 void rms_norm(const float* x, int64_t stride, int64_t rows, int64_t n, const float* weight, float eps, float* out,

@@ -37,8 +37,8 @@ DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, const ty
   }
 }
 
-// acc[r][p] = fma chain over k in [first, last), from zero. The same chain for every element whatever the tile: only how
-// many chains run side by side differs. kFetchAhead: bytes of each panel asked of memory ahead of use, 0 for none.
+// acc[r][p] = fma chain over k in [first, last), from zero. The same chain for every element whatever the tile: only
+// how many chains run side by side differs. kFetchAhead: bytes of each panel asked of memory ahead of use, 0 for none.
 template <class W, int kRows, int kPanels, int64_t kFetchAhead>
 DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
                                   int64_t first, int64_t last, V (&acc)[kRows][kPanels]) {
