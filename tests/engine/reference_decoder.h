@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/rope.h"
 #include "model/weights.h"
 
 namespace deepsearch::testing {
@@ -50,10 +51,18 @@ inline ModelConfig wide_config() {
 // Every place where relatives of Llama differ: biases everywhere, normalised heads.
 inline ModelConfig family_config(bool qkv_bias, bool out_bias, bool qk_norm) {
   ModelConfig config = odd_config();
+  config.family = qk_norm ? ModelFamily::kQwen3 : qkv_bias && !out_bias ? ModelFamily::kQwen2 : ModelFamily::kLlama;
   config.qkv_bias = qkv_bias;
   config.out_bias = out_bias;
   config.qk_norm = qk_norm;
   config.tie_embeddings = false;
+  return config;
+}
+
+// Positions stretched in one of the ways models do.
+inline ModelConfig stretched_config(RopeScaling::Kind kind) {
+  ModelConfig config = small_config();
+  config.rope_scaling = {.kind = kind, .factor = 4.0, .original_max_positions = 32};
   return config;
 }
 
@@ -77,7 +86,15 @@ inline ModelWeights lively_weights(const ModelConfig& config, uint64_t seed, flo
 // Logits after each token, [tokens][vocab], straight from the definition.
 class ReferenceDecoder {
  public:
-  explicit ReferenceDecoder(const ModelWeights& weights) : w_(weights), c_(weights.config) {}
+  explicit ReferenceDecoder(const ModelWeights& weights) : w_(weights), c_(weights.config) {
+    const RopeFrequencies rope = rope_frequencies(c_);  // held to transformers' by the tests of model/rope.h
+    factor_ = static_cast<double>(rope.attention_factor);
+    for (int64_t i = 0; i < c_.head_dim / 2; ++i) {
+      const double plain = std::pow(c_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c_.head_dim));
+      const bool scaled = c_.rope_scaling.kind != RopeScaling::Kind::kNone;
+      frequencies_.push_back(scaled ? static_cast<double>(rope.inverse[static_cast<size_t>(i)]) : plain);
+    }
+  }
 
   std::vector<std::vector<double>> logits(const std::vector<Token>& tokens) const {
     std::vector<std::vector<double>> x;
@@ -135,13 +152,12 @@ class ReferenceDecoder {
     const auto d = static_cast<size_t>(c_.head_dim);
     for (size_t head = 0; head * d < x.size(); ++head) {
       for (size_t i = 0; i < d / 2; ++i) {
-        const double angle = static_cast<double>(position) *
-                             std::pow(c_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
+        const double angle = static_cast<double>(position) * frequencies_[i];
         double& a = x[head * d + i];
         double& b = x[head * d + i + d / 2];
         const double a0 = a;
-        a = a0 * std::cos(angle) - b * std::sin(angle);
-        b = b * std::cos(angle) + a0 * std::sin(angle);
+        a = factor_ * (a0 * std::cos(angle) - b * std::sin(angle));
+        b = factor_ * (b * std::cos(angle) + a0 * std::sin(angle));
       }
     }
   }
@@ -190,6 +206,8 @@ class ReferenceDecoder {
 
   const ModelWeights& w_;
   const ModelConfig& c_;
+  std::vector<double> frequencies_;
+  double factor_ = 1;
 };
 
 struct Distribution {

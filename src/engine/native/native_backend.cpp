@@ -10,6 +10,7 @@
 #include "engine/native/attention.h"
 #include "engine/native/kv_blocks.h"
 #include "engine/native/packed_model.h"
+#include "engine/native/rotations.h"
 #include "engine/native/team.h"
 #include "engine/sampler.h"
 
@@ -30,6 +31,7 @@ class NativeBackend : public Backend {
         kernels_(kernels),
         model_(config, storage),
         blocks_(config),
+        rotations_(config),
         team_(threads),
         plan_(config, threads),
         attention_scratch_(static_cast<size_t>(threads)),
@@ -84,6 +86,7 @@ class NativeBackend : public Backend {
   const Kernels& kernels_;
   PackedModel model_;
   KvBlocks blocks_;
+  Rotations rotations_;
   Team team_;
   AttentionPlan plan_;
   int64_t rows_ = 0;
@@ -173,6 +176,7 @@ void NativeBackend::make_room(const Pass& pass) {
   for (Scratch& scratch : attention_scratch_) scratch.at_least(plan_.scratch_floats());
   block_of_row_.resize(pass.tokens.size());
   for (const PassSpan& span : pass.spans) {
+    rotations_.reach(static_cast<size_t>(span.start + span.n_tokens));
     for (int32_t i = 0; i < span.n_tokens; ++i) {
       const int32_t block = span.first_block + (span.start + i) / kKvBlockTokens;
       block_of_row_[static_cast<size_t>(span.first_token + i)] = pass.tables[static_cast<size_t>(block)];
@@ -222,12 +226,11 @@ void NativeBackend::store_heads(const PackedLayer& layer, int64_t index, int64_t
   const Widths& w = model_.widths();
   const int64_t position = plan_.position(row);
   const float* qkv = qkv_.data() + row * w.qkv;
-  const int64_t half = config_.head_dim / 2;
   HeadTurn turn{.head_dim = config_.head_dim,
                 .norm = layer.q_norm,
                 .eps = static_cast<float>(config_.rms_norm_eps),
-                .cosines = model_.rope().cosines.data() + position * half,
-                .sines = model_.rope().sines.data() + position * half,
+                .cosines = rotations_.cosines(position),
+                .sines = rotations_.sines(position),
                 .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim))};
   const int64_t queries = config_.n_heads / config_.n_kv_heads;
   const int64_t size = queries * config_.head_dim;

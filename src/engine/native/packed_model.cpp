@@ -16,7 +16,7 @@ Widths::Widths(const ModelConfig& config)
       vocab(round_up(config.vocab_size, kLanes)) {}
 
 PackedModel::PackedModel(const ModelConfig& config, WeightStorage storage)
-    : config_(config), storage_(storage), widths_(config), rope_(make_rope_table(config)) {
+    : config_(config), storage_(storage), widths_(config) {
   layers_.resize(static_cast<size_t>(config.n_layers));
   // Once to count, once to place.
   int64_t bytes = 0;

@@ -71,7 +71,10 @@ INSTANTIATE_TEST_SUITE_P(Models, NativeModels,
                                            testing::family_config(true, false, false),
                                            testing::family_config(true, true, false),
                                            testing::family_config(false, false, true),
-                                           testing::family_config(true, true, true)));
+                                           testing::family_config(true, true, true),
+                                           testing::stretched_config(RopeScaling::Kind::kLinear),
+                                           testing::stretched_config(RopeScaling::Kind::kLlama3),
+                                           testing::stretched_config(RopeScaling::Kind::kYarn)));
 
 // 64 sequences of four trees with prefixes in common and ends of their own, decoded together, each against itself
 // alone.
@@ -80,9 +83,14 @@ TEST(NativeBackend, ASequenceAloneAndInABatchOf64) {
   const ModelWeights weights = testing::lively_weights(config, 6);
   for (const Kernels* kernels : native::runnable_kernels()) {
     for (const int64_t threads : {1, 3}) {
+      const bool best = kernels == &native::best_kernels();
+      if (threads > 1 && !best) continue;
       const auto backend = make_native_backend(config, threads, WeightStorage::kFp32, *kernels);
-      backend->set_weights(weights);
-      backend->reserve_blocks(1200);
+      const auto alone_backend = make_native_backend(config, 1, WeightStorage::kFp32, *kernels);
+      for (const auto& b : {backend.get(), alone_backend.get()}) {
+        b->set_weights(weights);
+        b->reserve_blocks(1200);
+      }
       BlockBook book;
       std::vector<Sequence> batch;
       std::vector<std::vector<SampledToken>> together(64);
@@ -95,7 +103,7 @@ TEST(NativeBackend, ASequenceAloneAndInABatchOf64) {
           // Odd ones continue the child, where they copy its last, partly filled block.
           const std::vector<Token> own = testing::prompt_of(tree * 16 + s, 3 + static_cast<int64_t>(s % 5), config);
           Sequence sequence = s % 2 == 0 ? book.continued(root, own) : book.continued(child, own);
-          testing::prefill(*backend, sequence, 2);
+          testing::prefill(*backend, sequence, 4);
           batch.push_back(std::move(sequence));
         }
       }
@@ -104,15 +112,15 @@ TEST(NativeBackend, ASequenceAloneAndInABatchOf64) {
         const std::vector<SampledToken> drawn = testing::decode_step(*backend, batch, step);
         for (size_t i = 0; i < batch.size(); ++i) together[i].push_back(drawn[i]);
       }
-      const size_t stride = kernels == &native::best_kernels() ? 1 : 13;
+      const size_t stride = best ? 1 : 13;
       for (size_t i = 0; i < batch.size(); i += stride) {
         std::vector<Token> prompt = batch[i].tokens;
         prompt.resize(prompt.size() - kSteps);
         std::vector<Sequence> alone = {book.sequence(prompt)};
         alone[0].key = batch[i].key;
-        testing::prefill(*backend, alone[0], 11);
+        testing::prefill(*alone_backend, alone[0], 11);
         for (int32_t step = 0; step < kSteps; ++step) {
-          const SampledToken drawn = testing::decode_step(*backend, alone, step)[0];
+          const SampledToken drawn = testing::decode_step(*alone_backend, alone, step)[0];
           ASSERT_TRUE(testing::same(drawn, together[i][static_cast<size_t>(step)]))
               << kernels->name << ", " << threads << " threads, sequence " << i << ", step " << step;
         }

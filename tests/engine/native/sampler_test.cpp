@@ -31,8 +31,11 @@ SampledToken draw_one(Sampler& sampler, const std::vector<float>& logits, const 
 
 // What is left to choose among, by the definition: sort, cut at top_k, keep the fewest that reach top_p, scale.
 std::vector<double> truncated(const std::vector<float>& logits, const Draw& draw) {
-  std::vector<double> p =
-      testing::softmax({logits.begin(), logits.end()}, static_cast<double>(draw.temperature)).probabilities;
+  // Not normalised, so that sums over equal logits are exact and reach a share of the whole as they should.
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> p;
+  for (const float l : logits)
+    p.push_back(std::exp((static_cast<double>(l) - largest) / static_cast<double>(draw.temperature)));
   std::vector<size_t> order(p.size());
   std::iota(order.begin(), order.end(), size_t{0});
   // By logit: equal logits are equally probable, whatever rounding makes of it.
