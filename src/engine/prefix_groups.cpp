@@ -14,6 +14,7 @@ int32_t whole_blocks(const PassSpan& span) {
 
 const std::vector<PrefixGroup>& PrefixGroups::find(const Pass& pass) {
   groups_.clear();
+  groups_.reserve(3 * pass.spans.size());  // at most: a tail each, and whole groups as in a binary tree
   common_.assign(pass.spans.size(), 0);
   for (size_t i = 1; i < pass.spans.size(); ++i) {
     const PassSpan& a = pass.spans[i - 1];

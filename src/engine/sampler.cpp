@@ -161,6 +161,7 @@ void Sampler::keep_most_probable(const Softmax& softmax, const Draw& draw) {
     bucket_sums_[bucket] += static_cast<double>(numerators_[i]);
     ++bucket_counts_[bucket];
   }
+  order_.clear();
   Border border;
   size_t most = n_candidates_;
   double total = softmax.total;

@@ -5,7 +5,7 @@
 namespace deepsearch::native {
 namespace {
 
-constexpr int64_t kTileQueries = 12;            // the tallest tile of any instruction set
+constexpr int64_t kTileQueries = 12;           // the tallest tile of any instruction set
 constexpr int64_t kScratchFloats = 64 * 1024;  // of scores: stay in a core's L2 cache with the blocks they are of
 
 bool same_rows(const PrefixGroup& a, const PrefixGroup& b) {
@@ -26,6 +26,7 @@ void AttentionPlan::make(const Pass& pass) {
     for (int32_t i = 0; i < span.n_tokens; ++i) positions_[static_cast<size_t>(span.first_token + i)] = span.start + i;
   }
   groups_.clear();
+  groups_.reserve(3 * pass.spans.size());
   for (const PrefixGroup& group : finder_.find(pass)) {
     // Blocks that only one span has need no step of their own before its tail.
     if (!group.whole && !groups_.empty() && groups_.back().whole && same_rows(groups_.back(), group)) {
@@ -36,6 +37,7 @@ void AttentionPlan::make(const Pass& pass) {
     }
   }
   pieces_.clear();
+  pieces_.reserve(pass.tokens.size());
   scratch_floats_ = 0;
   const auto n = static_cast<int32_t>(groups_.size());
   for (int32_t first = 0; first < n;) {
@@ -53,7 +55,8 @@ void AttentionPlan::make(const Pass& pass) {
 void AttentionPlan::cut(int32_t first_group, int32_t last_group) {
   const PrefixGroup& all = groups_[static_cast<size_t>(first_group)];
   int32_t most = 0;
-  for (int32_t row = all.first_row; row < all.last_row; ++row) most = std::max(most, positions_[static_cast<size_t>(row)]);
+  for (int32_t row = all.first_row; row < all.last_row; ++row)
+    most = std::max(most, positions_[static_cast<size_t>(row)]);
   const int64_t positions = round_up(most + 1, kLanes);
   int64_t rows = std::max(kTileQueries, kScratchFloats / positions) / queries_;
   if (threads_ > kv_heads_) {

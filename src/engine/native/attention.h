@@ -58,11 +58,11 @@ struct AttentionTask {
   const AttentionPlan* plan = nullptr;
   const KvBlocks* blocks = nullptr;
   int64_t layer = 0;
-  int64_t queries = 0;         // heads that share a kv head
+  int64_t queries = 0;  // heads that share a kv head
   int64_t head_dim = 0;
-  const float* q = nullptr;    // [kv_heads, rows, queries, head_dim], rotated and scaled
+  const float* q = nullptr;  // [kv_heads, rows, queries, head_dim], rotated and scaled
   int64_t rows = 0;
-  float* context = nullptr;    // [rows, context_stride]: heads one after the other
+  float* context = nullptr;  // [rows, context_stride]: heads one after the other
   int64_t context_stride = 0;
 };
 

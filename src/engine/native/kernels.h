@@ -100,8 +100,8 @@ struct Kernels {
   int64_t (*find_at_least)(const float* x, int64_t n, float bound, uint32_t* out);
   // out[i] = exp((x[i] − shift) · scale) for i < n, for arguments ≤ 0 (underflow gives 0).
   void (*exp_shifted)(const float* x, int64_t n, float shift, float scale, float* out);
-  // With y = (x − shift) · scale and e = exp_shifted's numbers: the sum of e over each kSumChunk numbers, and, returned,
-  // Σ e·y over all of them. In double, 16 lanes.
+  // With y = (x − shift) · scale and e = exp_shifted's numbers: the sum of e over each kSumChunk numbers, and,
+  // returned, Σ e·y over all of them. In double, 16 lanes.
   double (*exp_sums)(const float* x, int64_t n, float shift, float scale, double* chunk_sums);
 
   // n fused multiply-adds of 16 lanes (32·n operations) in registers, for measuring a core's peak; returns a value of

@@ -31,11 +31,10 @@ DEEPSEARCH_INLINE V exp_lanes(V x) {
   return V::zero_where_less(V::add_exponent(p, t), x, kLowest);
 }
 
-// clang-format off: attention uses the products' tiles
-#include "engine/native/product_impl.h"
+#include "engine/native/accumulate_impl.h"
 #include "engine/native/attention_impl.h"
 #include "engine/native/logits_impl.h"
-// clang-format on
+#include "engine/native/product_impl.h"
 
 void rms_norm(const float* x, int64_t stride, int64_t rows, int64_t n, const float* weight, float eps, float* out,
               int64_t out_stride) {

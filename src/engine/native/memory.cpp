@@ -80,8 +80,8 @@ int64_t available_memory() {
     if (controllers.empty()) {
       available = std::min(available, group_available("/sys/fs/cgroup", path, "memory.max", "memory.current"));
     } else if (controllers == "memory") {
-      available = std::min(available, group_available("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes",
-                                                      "memory.usage_in_bytes"));
+      available = std::min(
+          available, group_available("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes"));
     }
   }
   return available;

@@ -44,7 +44,8 @@ class Scratch {
   Pages pages_;
 };
 
-// Bytes the process could still touch: what Linux calls available, or what its control groups (v1 or v2) leave, if less.
+// Bytes the process could still touch: what Linux calls available, or what its control groups (v1 or v2) leave, if
+// less.
 int64_t available_memory();
 
 }  // namespace deepsearch::native

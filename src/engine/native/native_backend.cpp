@@ -10,6 +10,7 @@
 #include "engine/native/attention.h"
 #include "engine/native/kv_blocks.h"
 #include "engine/native/packed_model.h"
+#include "engine/native/rotations.h"
 #include "engine/native/team.h"
 #include "engine/sampler.h"
 
@@ -17,10 +18,10 @@ namespace deepsearch {
 namespace native {
 namespace {
 
-constexpr int64_t kBlockFloats = 64 * 1024;    // of a product's input rows worked on together: a core's L2 cache
-constexpr int64_t kSharesPerThread = 4;        // so that a slower thread does not hold up the others
-constexpr int64_t kRowsPerShare = 8;           // of work done row by row
-constexpr int64_t kLogitFloats = 16 << 20;     // of logits at a time, 64 MB
+constexpr int64_t kBlockFloats = 64 * 1024;  // of a product's input rows worked on together: a core's L2 cache
+constexpr int64_t kSharesPerThread = 4;      // so that a slower thread does not hold up the others
+constexpr int64_t kRowsPerShare = 8;         // of work done row by row
+constexpr int64_t kLogitFloats = 16 << 20;   // of logits at a time, 64 MB
 
 class NativeBackend : public Backend {
  public:
@@ -30,6 +31,7 @@ class NativeBackend : public Backend {
         kernels_(kernels),
         model_(config, storage),
         blocks_(config),
+        rotations_(config),
         team_(threads),
         plan_(config, threads),
         attention_scratch_(static_cast<size_t>(threads)),
@@ -69,9 +71,8 @@ class NativeBackend : public Backend {
 
   template <class Body>
   void for_rows(int64_t n, const Body& body) {
-    team_.share((n + kRowsPerShare - 1) / kRowsPerShare, [&](int64_t share) {
-      body(share * kRowsPerShare, std::min(n, (share + 1) * kRowsPerShare));
-    });
+    team_.share((n + kRowsPerShare - 1) / kRowsPerShare,
+                [&](int64_t share) { body(share * kRowsPerShare, std::min(n, (share + 1) * kRowsPerShare)); });
   }
   void multiply(const PackedMatrix& w, Product product);
   void normalise(const float* x, const float* weight, float* out, int64_t first, int64_t last) const {
@@ -85,18 +86,19 @@ class NativeBackend : public Backend {
   const Kernels& kernels_;
   PackedModel model_;
   KvBlocks blocks_;
+  Rotations rotations_;
   Team team_;
   AttentionPlan plan_;
   int64_t rows_ = 0;
   // The pass's activations, one line a row.
-  Scratch x_;        // [rows, hidden] residual stream
-  Scratch normed_;   // [rows, hidden]; at the end [draw rows, hidden], the head's input
-  Scratch qkv_;      // [rows, qkv]
-  Scratch q_;        // [kv_heads, rows, queries, head_dim]
-  Scratch context_;  // [rows, context]
-  Scratch inner_;    // [rows, ff]
-  Scratch logits_;   // [some draw rows, vocab padded]
-  Scratch keys_;     // [rows, kv]
+  Scratch x_;                               // [rows, hidden] residual stream
+  Scratch normed_;                          // [rows, hidden]; at the end [draw rows, hidden], the head's input
+  Scratch qkv_;                             // [rows, qkv]
+  Scratch q_;                               // [kv_heads, rows, queries, head_dim]
+  Scratch context_;                         // [rows, context]
+  Scratch inner_;                           // [rows, ff]
+  Scratch logits_;                          // [some draw rows, vocab padded]
+  Scratch keys_;                            // [rows, kv]
   std::vector<Scratch> attention_scratch_;  // per thread
   std::vector<Sampler> samplers_;           // per thread
   std::vector<BlockId> block_of_row_;
@@ -109,7 +111,8 @@ void NativeBackend::check(const Pass& pass) const {
   if (!model_.filled()) failure("engine: no weights were set");
   int32_t next = 0;
   for (const PassSpan& span : pass.spans) {
-    if (span.first_token != next || span.n_tokens < 1) failure("engine: a pass's spans do not cover its tokens in order");
+    if (span.first_token != next || span.n_tokens < 1)
+      failure("engine: a pass's spans do not cover its tokens in order");
     next += span.n_tokens;
     check_span(pass, span);
   }
@@ -173,6 +176,7 @@ void NativeBackend::make_room(const Pass& pass) {
   for (Scratch& scratch : attention_scratch_) scratch.at_least(plan_.scratch_floats());
   block_of_row_.resize(pass.tokens.size());
   for (const PassSpan& span : pass.spans) {
+    rotations_.reach(static_cast<size_t>(span.start + span.n_tokens));
     for (int32_t i = 0; i < span.n_tokens; ++i) {
       const int32_t block = span.first_block + (span.start + i) / kKvBlockTokens;
       block_of_row_[static_cast<size_t>(span.first_token + i)] = pass.tables[static_cast<size_t>(block)];
@@ -185,8 +189,8 @@ void NativeBackend::make_room(const Pass& pass) {
     draw_rows_.back().last = i + 1;
     draw_row_of_draw_[i] = static_cast<int32_t>(draw_rows_.size()) - 1;
   }
-  const int64_t at_once = std::max<int64_t>(1, std::min<int64_t>(static_cast<int64_t>(draw_rows_.size()),
-                                                                  kLogitFloats / w.vocab));
+  const int64_t at_once =
+      std::max<int64_t>(1, std::min<int64_t>(static_cast<int64_t>(draw_rows_.size()), kLogitFloats / w.vocab));
   logits_.at_least(at_once * w.vocab);
   for (Sampler& sampler : samplers_) sampler.make_room(static_cast<size_t>(config_.vocab_size));
 }
@@ -222,12 +226,11 @@ void NativeBackend::store_heads(const PackedLayer& layer, int64_t index, int64_t
   const Widths& w = model_.widths();
   const int64_t position = plan_.position(row);
   const float* qkv = qkv_.data() + row * w.qkv;
-  const int64_t half = config_.head_dim / 2;
   HeadTurn turn{.head_dim = config_.head_dim,
                 .norm = layer.q_norm,
                 .eps = static_cast<float>(config_.rms_norm_eps),
-                .cosines = model_.rope().cosines.data() + position * half,
-                .sines = model_.rope().sines.data() + position * half,
+                .cosines = rotations_.cosines(position),
+                .sines = rotations_.sines(position),
                 .scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim))};
   const int64_t queries = config_.n_heads / config_.n_kv_heads;
   const int64_t size = queries * config_.head_dim;
@@ -244,9 +247,8 @@ void NativeBackend::store_heads(const PackedLayer& layer, int64_t index, int64_t
 void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
   const PackedLayer& layer = model_.layer(index);
   const Widths& w = model_.widths();
-  for_rows(rows_, [&](int64_t first, int64_t last) {
-    normalise(x_.data(), layer.input_norm, normed_.data(), first, last);
-  });
+  for_rows(rows_,
+           [&](int64_t first, int64_t last) { normalise(x_.data(), layer.input_norm, normed_.data(), first, last); });
   multiply(layer.qkv, {.a = normed_.data(),
                        .a_stride = w.hidden,
                        .rows = rows_,
@@ -279,9 +281,8 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
                        .c = x_.data(),
                        .c_stride = w.hidden,
                        .output = Output::kAdd});
-  for_rows(rows_, [&](int64_t first, int64_t last) {
-    normalise(x_.data(), layer.post_norm, normed_.data(), first, last);
-  });
+  for_rows(rows_,
+           [&](int64_t first, int64_t last) { normalise(x_.data(), layer.post_norm, normed_.data(), first, last); });
   multiply(layer.gate_up, {.a = normed_.data(),
                            .a_stride = w.hidden,
                            .rows = rows_,
@@ -316,9 +317,9 @@ void NativeBackend::sample(const Pass& pass, SampledToken* drawn, int64_t thread
   const auto n = static_cast<int64_t>(draw_rows_.size());
   for_rows(n, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      kernels_.rms_norm(x_.data() + draw_rows_[static_cast<size_t>(i)].row * w.hidden, w.hidden, 1,
-                        config_.hidden_size, model_.final_norm(), static_cast<float>(config_.rms_norm_eps),
-                        normed_.data() + i * w.hidden, w.hidden);
+      kernels_.rms_norm(x_.data() + draw_rows_[static_cast<size_t>(i)].row * w.hidden, w.hidden, 1, config_.hidden_size,
+                        model_.final_norm(), static_cast<float>(config_.rms_norm_eps), normed_.data() + i * w.hidden,
+                        w.hidden);
     }
   });
   const int64_t at_once = std::max<int64_t>(1, kLogitFloats / w.vocab);

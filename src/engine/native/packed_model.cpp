@@ -16,7 +16,7 @@ Widths::Widths(const ModelConfig& config)
       vocab(round_up(config.vocab_size, kLanes)) {}
 
 PackedModel::PackedModel(const ModelConfig& config, WeightStorage storage)
-    : config_(config), storage_(storage), widths_(config), rope_(make_rope_table(config)) {
+    : config_(config), storage_(storage), widths_(config) {
   layers_.resize(static_cast<size_t>(config.n_layers));
   // Once to count, once to place.
   int64_t bytes = 0;
@@ -70,7 +70,9 @@ void PackedModel::add_places() {
                           int64_t first_column = 0, int64_t panel_step = 1) {
     places_.push_back({name + ".weight", rows, columns, &to, nullptr, first_column, panel_step});
   };
-  const auto vector = [&](const std::string& name, int64_t n, float* to) { places_.push_back({name, 1, n, nullptr, to}); };
+  const auto vector = [&](const std::string& name, int64_t n, float* to) {
+    places_.push_back({name, 1, n, nullptr, to});
+  };
   matrix("model.embed_tokens", config_.vocab_size, h, config_.tie_embeddings ? head_ : embedding_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     PackedLayer& layer = layers_[i];

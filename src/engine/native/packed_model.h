@@ -1,4 +1,4 @@
-// A model's weights in the order the CPU kernels read them, and its rotation tables. The memory is laid out once, for
+// A model's weights in the order the CPU kernels read them. The memory is laid out once, for
 // a shape; filling it again writes into the same places.
 #pragma once
 
@@ -9,7 +9,6 @@
 #include "engine/native/kernels.h"
 #include "engine/native/memory.h"
 #include "engine/native/packed_matrix.h"
-#include "model/rope.h"
 #include "model/weights.h"
 
 namespace deepsearch::native {
@@ -56,7 +55,6 @@ class PackedModel {
   const PackedLayer& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
   const float* final_norm() const { return final_norm_; }
   const PackedMatrix& head() const { return head_; }
-  const RopeTable& rope() const { return rope_; }
   // The token's row of the embedding, [hidden padded].
   void embed(Token token, float* out) const;
 
@@ -84,7 +82,6 @@ class PackedModel {
   std::vector<PackedLayer> layers_;
   float* final_norm_ = nullptr;
   PackedMatrix head_;
-  RopeTable rope_;
   std::vector<Place> places_;
   std::vector<float> row_;  // scratch of fill
   bool filled_ = false;

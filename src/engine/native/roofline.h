@@ -5,8 +5,8 @@
 
 namespace deepsearch::native {
 
-// Fused multiply-adds in registers on each of `threads` threads, in 1e9 operations a second (a multiply-add counts two).
-// The best of short bursts, so that other work on the machine counts little. About 50 ms.
+// Fused multiply-adds in registers on each of `threads` threads, in 1e9 operations a second (a multiply-add counts
+// two). The best of short bursts, so that other work on the machine counts little. About 50 ms.
 double measured_peak_gflops(int64_t threads);
 
 // Reading memory far larger than the caches on each of `threads` threads, in 1e9 bytes a second, all together; the best
