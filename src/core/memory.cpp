@@ -57,8 +57,14 @@ int64_t left_up_from(const std::filesystem::path& root, std::filesystem::path pa
   return least;
 }
 
-int64_t left_in_groups() {
-  std::ifstream file("/proc/self/cgroup");  // "0::/path" (version 2), "5:memory:/path" (version 1)
+std::string gigabytes(int64_t bytes) {
+  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+}
+
+}  // namespace
+
+int64_t memory_left_in_groups(const std::filesystem::path& groups, const std::filesystem::path& root) {
+  std::ifstream file(groups);  // "0::/path" (version 2), "5:memory:/path" (version 1)
   std::string line;
   int64_t least = kUnlimited;
   while (std::getline(file, line)) {
@@ -68,24 +74,17 @@ int64_t left_in_groups() {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const std::filesystem::path path = line.substr(second + 1);
     if (controllers.empty()) {
-      least = std::min(least, left_up_from("/sys/fs/cgroup", path, "memory.max", "memory.current"));
+      least = std::min(least, left_up_from(root, path, "memory.max", "memory.current"));
     } else if (controllers == "memory") {
-      least = std::min(least,
-                       left_up_from("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes"));
+      least = std::min(least, left_up_from(root / "memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes"));
     }
   }
   return least;
 }
 
-std::string gigabytes(int64_t bytes) {
-  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-}
-
-}  // namespace
-
 int64_t available_memory() {
   const std::optional<int64_t> machine = field_in("/proc/meminfo", "MemAvailable:");
-  return std::min(machine ? *machine * 1024 : kUnlimited, left_in_groups());
+  return std::min(machine ? *machine * 1024 : kUnlimited, memory_left_in_groups("/proc/self/cgroup", "/sys/fs/cgroup"));
 }
 
 void check_fits_memory(int64_t bytes, const std::string& what) {
