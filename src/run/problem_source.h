@@ -1,5 +1,5 @@
 // Where a run's problems come from: the embedded task's generator, or a JSONL file of the task's problems (as
-// `deepsearch generate` writes them). Every rank that makes one makes the same. Const methods: any thread.
+// `deepsearch problems` writes them). Every rank that makes one makes the same. Const methods: any thread.
 #pragma once
 
 #include <cstdint>

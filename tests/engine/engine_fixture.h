@@ -56,7 +56,6 @@ inline Expansion expand(StepGenerator& generator, const ExpansionRequest& reques
 inline std::unique_ptr<Engine> native_engine(const ModelWeights& weights, int64_t max_batch = 256, int64_t threads = 1,
                                              uint64_t seed = 5) {
   EngineParams params;
-  params.backend = "native";
   params.device = "cpu";
   params.max_batch = max_batch;
   params.threads = threads;

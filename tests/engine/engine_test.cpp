@@ -24,14 +24,15 @@ using testing::same_children;
 using testing::small_config;
 
 // Every log-prob and entropy of an expansion against the reference decoder on prompt + step.
-void expect_reference_values(const ModelWeights& weights, const ExpansionRequest& request, const Expansion& expansion) {
+void expect_reference_values(const ModelWeights& weights, const ExpansionRequest& request, const Expansion& expansion,
+                             double temperature = 1.0) {
   const ReferenceDecoder reference(weights);
   for (const Step& step : expansion.children) {
     std::vector<Token> text = request.prefix;
     text.insert(text.end(), step.tokens.begin(), step.tokens.end());
     const auto logits = reference.logits(text);
     for (size_t t = 0; t < step.tokens.size(); ++t) {
-      const testing::Distribution d = testing::softmax(logits[request.prefix.size() + t - 1]);
+      const testing::Distribution d = testing::softmax(logits[request.prefix.size() + t - 1], temperature);
       EXPECT_NEAR(step.logprobs[t], std::log(d.probabilities[static_cast<size_t>(step.tokens[t])]), 1e-5);
       EXPECT_NEAR(step.entropies[t], d.entropy, 1e-5);
     }
@@ -53,12 +54,15 @@ TEST_P(EngineShapes, LogprobsAndEntropiesAreTheModels) {
 INSTANTIATE_TEST_SUITE_P(Models, EngineShapes,
                          ::testing::Values(testing::small_config(), testing::odd_config(), testing::wide_config()));
 
-TEST(Engine, ValuesDoNotDependOnSamplingSettings) {
+TEST(Engine, ValuesAreThoseOfTheSamplingTemperature) {
   const ModelWeights weights = lively_weights(small_config(), 3);
   const auto engine = native_engine(weights);
   ExpansionRequest request = root_request(1, prompt_of(1, 6, weights.config), 6, 10);
   request.temperature = 0.6F;
-  request.top_p = 0.8F;
+  request.top_p = 0.8F;  // leaves the values alone
+  expect_reference_values(weights, request, expand(*engine, request), 0.6);
+  request.tree = 2;
+  request.temperature = 0;  // greedy: the policy's own
   expect_reference_values(weights, request, expand(*engine, request));
 }
 
@@ -191,15 +195,12 @@ TEST(Engine, ReleaseFreesTheTreesKv) {
   EXPECT_TRUE(finished.empty());
 }
 
-TEST(Engine, KvHoldsEachNodeOnce) {
+TEST(Engine, ChildrenShareTheBlocksOfTheirPrefix) {
   const ModelWeights weights = without_eos(lively_weights(small_config(), 3));
   const auto engine = native_engine(weights);
-  const ExpansionRequest root = root_request(1, prompt_of(1, 40, weights.config), 8, 5);
-  expand(*engine, root);
-  const ModelConfig& c = weights.config;
-  // K and V (heads of 8 are padded to 16 in V, and 16 floats lie between them) of 40 + 8·5 tokens.
-  const int64_t token_floats = c.n_layers * c.n_kv_heads * (8 + 16);
-  EXPECT_EQ(engine->counters().kv_bytes, 4 * ((40 + 8 * 5) * token_floats + 9 * 16));
+  expand(*engine, root_request(1, prompt_of(1, 40, weights.config), 8, 5));
+  // 40 tokens in three blocks; one child goes on in the third, seven copy it; 4 fed tokens each fit there.
+  EXPECT_EQ(engine->kv_blocks_used(), 3 + 7);
 }
 
 TEST(Engine, AStepEndsAtEndOfSequence) {
@@ -249,7 +250,6 @@ TEST(Engine, ADuplicateIsDroppedAfterItsTriesAndNamesStayInStep) {
   ModelWeights weights = lively_weights(small_config(), 3);
   weights.config.eos_tokens.clear();
   EngineParams params;
-  params.backend = "native";
   params.device = "cpu";
   params.distinct_tries = 3;
   const auto engine = make_engine(params, weights.config, 5, 7);
@@ -352,14 +352,14 @@ TEST(Engine, RefusesWhatCannotBe) {
   EXPECT_THAT(message(wrong), ::testing::HasSubstr("token 23 is not in a vocabulary of 23"));
   wrong = request;
   wrong.max_tokens = 121;
-  EXPECT_THAT(message(wrong), ::testing::HasSubstr("[model].max_positions is 128"));
+  EXPECT_THAT(message(wrong), ::testing::HasSubstr("context is 128 tokens"));
   wrong.max_tokens = 120;
   EXPECT_EQ(message(wrong), "");
   ModelWeights other = weights;
   other.config.n_layers = 3;
   EXPECT_THROW(engine->set_weights(other, 2), Error);
   EngineParams params;
-  params.backend = "native";
+  params.device = "cpu";
   const auto empty = make_engine(params, weights.config, 1, 0);
   empty->submit(request);
   std::vector<Expansion> finished;
@@ -377,7 +377,7 @@ TEST(Engine, DivergedWeightsAreNamed) {
 
 TEST(Engine, DescribesItself) {
   const auto engine = native_engine(lively_weights(small_config(), 3), 12, 2);
-  EXPECT_THAT(engine->description(), ::testing::MatchesRegex("native CPU, 2 threads, [A-Za-z0-9-]+, batch 12"));
+  EXPECT_THAT(engine->description(), ::testing::MatchesRegex("native CPU, 2 threads, [A-Za-z0-9-]+, fp32 weights, batch 12"));
   EXPECT_EQ(engine->policy_version(), 1);
 }
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "engine/bench.h"
 #include "engine/engine_fixture.h"
 
 namespace deepsearch {
@@ -121,24 +120,6 @@ TEST(Standins, ComparingFindsOneWrongToken) {
   EXPECT_THAT(both.differences(),
               ::testing::UnorderedElementsAre(::testing::HasSubstr("tree 0x2 node 0: child 1 token 3"),
                                               ::testing::HasSubstr("tree 0x3 node 0: child 0 token 0: log-prob")));
-}
-
-TEST(Bench, MeasuresAndNamesWhatItCannot) {
-  EngineParams params;
-  params.backend = "native";
-  params.device = "cpu";
-  const ModelConfig config = testing::small_config();
-  const EngineBenchResult result =
-      bench_engine(params, config, {.batch = 8, .context = 10, .new_tokens = 6, .repetitions = 1, .seed = 1});
-  EXPECT_GT(result.tokens_per_second, 0);
-  EXPECT_GT(result.prefill_tokens_per_second, 0);
-  EXPECT_GT(result.peak_gflops, 0);
-  EXPECT_GT(result.tokens_per_cpu_second, 0);
-  // 2·(2 layers·(32·96 + 32·32 + 3·32·48 + 2·32·13) + 32·23)
-  EXPECT_EQ(result.flops_per_token, 2 * (2 * (32 * 96 + 32 * 32 + 3 * 32 * 48 + 2 * 32 * 13) + 32 * 23));
-  EXPECT_THAT(to_line(result), ::testing::HasSubstr("tokens/s"));
-  EXPECT_THROW(bench_engine(params, config, {.batch = 8, .children = 8, .context = 126, .new_tokens = 6}), Error);
-  EXPECT_THROW(bench_engine(params, config, {.batch = 8, .children = 3, .context = 10, .new_tokens = 6}), Error);
 }
 
 }  // namespace
