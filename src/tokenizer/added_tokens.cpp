@@ -53,7 +53,9 @@ AddedToken read_added_token(const JsonNode& node) {
           .lstrip = node.at("lstrip").boolean(),
           .rstrip = node.at("rstrip").boolean(),
           .normalized = node.at("normalized").boolean(),
-          .special = node.at("special").boolean()};
+          .special = node.at("special").boolean(),
+          .shown = {},
+          .skipped = false};
 }
 
 }  // namespace
