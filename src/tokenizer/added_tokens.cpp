@@ -53,7 +53,9 @@ AddedToken read_added_token(const JsonNode& node) {
           .lstrip = node.at("lstrip").boolean(),
           .rstrip = node.at("rstrip").boolean(),
           .normalized = node.at("normalized").boolean(),
-          .special = node.at("special").boolean()};
+          .special = node.at("special").boolean(),
+          .shown = {},
+          .skipped = false};
 }
 
 }  // namespace
@@ -131,6 +133,10 @@ AddedTokens::AddedTokens(const JsonNode& list, const Vocabulary& vocabulary, con
     if (!by_id_.emplace(id, token).second) item.refuse("id {} is already that of another added token", id);
     tokens.push_back(token);
   }
+  find_shapes(tokens, normalizer, list);
+}
+
+void AddedTokens::find_shapes(std::vector<AddedToken>& tokens, const Normalizer* normalizer, const JsonNode& list) {
   // Where two normalized forms are equal the first counts, special tokens before others.
   std::stable_partition(tokens.begin(), tokens.end(), [](const AddedToken& token) { return token.special; });
   for (const AddedToken& token : tokens) {
@@ -138,6 +144,11 @@ AddedTokens::AddedTokens(const JsonNode& list, const Vocabulary& vocabulary, con
     if (token.normalized && normalizer != nullptr) normalizer->apply(text);
     if (text.text.empty()) list.refuse("{} is empty once normalized", nlohmann::json(token.content).dump());
     (token.normalized ? normalized_ : raw_).add(text.text, token);
+    by_id_.at(token.id).shown = text.text;
+  }
+  for (auto& [id, token] : by_id_) {
+    const Token other = find(token.shown);
+    token.skipped = other != Vocabulary::kNone && by_id_.at(other).special;
   }
 }
 

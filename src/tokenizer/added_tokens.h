@@ -24,6 +24,8 @@ struct AddedToken {
   bool rstrip = false;       // and behind it
   bool normalized = true;    // is looked for in normalized text, in its own normalized form
   bool special = false;
+  std::string shown;     // what it decodes to: its content, once normalized where that applies
+  bool skipped = false;  // when special tokens are skipped: what it shows is a special token's content
 };
 
 // A part of a text: an added token, or text between them (id = Vocabulary::kNone).
@@ -73,6 +75,8 @@ class AddedTokens {
   const std::unordered_map<Token, AddedToken>& by_id() const { return by_id_; }
 
  private:
+  void find_shapes(std::vector<AddedToken>& tokens, const Normalizer* normalizer, const JsonNode& list);
+
   std::unordered_map<Token, AddedToken> by_id_;
   TextMap<Token> ids_;
   TokenFinder raw_, normalized_;

@@ -224,7 +224,7 @@ class Translator {
     if (name.empty() || !std::all_of(name.begin(), name.end(), [](char c) { return is_ascii_letter(c) || c == '_'; })) {
       refuse("this property");
     }
-    return fmt::format("\\p{{sc:{}}}", name);
+    return fmt::format("\\p{{sc:{}}}{}", name, name == "Han" ? recent_han() : "");
   }
 
   static bool is_category(const std::string& code) {
@@ -240,6 +240,18 @@ class Translator {
     for (const auto& [first, last, category] : unicode::recent_characters()) {
       if (unicode::category_name(category).starts_with(code))
         items += fmt::format("{}-{}", escaped(first), escaped(last));
+    }
+    return items;
+  }
+
+  // Of the scripts only Han has grown by characters that are in use.
+  std::string recent_han() const {
+    constexpr char32_t kFirst = 0x2EBF0;  // the CJK extensions I, H and J
+    constexpr char32_t kLast = 0x33479;
+    std::string items;
+    if (!with_recent_) return items;
+    for (const auto& [first, last, category] : unicode::recent_characters()) {
+      if (first >= kFirst && last <= kLast) items += fmt::format("{}-{}", escaped(first), escaped(last));
     }
     return items;
   }

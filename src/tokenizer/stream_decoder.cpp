@@ -58,7 +58,7 @@ StreamDecoder::~StreamDecoder() = default;
 std::string StreamDecoder::append(Token id) {
   const Tokenizer::Parts& parts = state_->tokenizer.parts();
   const std::string* const text = parts.token_text(id);
-  if (text != nullptr && !(state_->skip_special && parts.is_special(id))) state_->first->push(*text, true);
+  if (text != nullptr && !(state_->skip_special && parts.is_skipped(id))) state_->first->push(*text, true);
   return state_->end->take();
 }
 

@@ -82,7 +82,8 @@ std::optional<Token> Tokenizer::token_id(std::string_view text) const {
 }
 
 bool Tokenizer::is_special(Token id) const {
-  return parts_->is_special(id);
+  const AddedToken* const token = parts_->added.find(id);
+  return token != nullptr && token->special;
 }
 
 size_t Tokenizer::vocabulary_size() const {

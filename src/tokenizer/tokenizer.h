@@ -25,8 +25,9 @@ class Tokenizer {
   // express, is bad_input.
   std::vector<Token> encode(std::string_view text, bool add_special_tokens = false) const;
 
-  // Ids outside the vocabulary are passed over, as a model's output may be wider than its tokenizer. The text is UTF-8:
-  // bytes that form no character become U+FFFD.
+  // `skip_special_tokens` keeps, as `tokenizers` does, a special token that is not "normalized": false and that the
+  // normalizer changes. Ids outside the vocabulary are passed over, as a model's output may be wider than its
+  // tokenizer. The text is UTF-8: bytes that form no character become U+FFFD.
   std::string decode(TokenSpan ids, bool skip_special_tokens = false) const;
 
   // How a token is written in the vocabulary (space as Ġ or ▁, say); none for an id outside it.

@@ -23,12 +23,13 @@ struct Tokenizer::Parts {
   DecoderStages decoder;
 
   const std::string* token_text(Token id) const {
-    if (const AddedToken* const token = added.find(id)) return &token->content;
+    if (const AddedToken* const token = added.find(id)) return &token->shown;
     return model->vocabulary().text(id);
   }
-  bool is_special(Token id) const {
+  // Whether decode leaves it out when asked to skip special tokens.
+  bool is_skipped(Token id) const {
     const AddedToken* const token = added.find(id);
-    return token != nullptr && token->special;
+    return token != nullptr && token->skipped;
   }
 };
 

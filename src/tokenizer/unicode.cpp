@@ -154,6 +154,8 @@ bool is_white_space(char32_t c) {
 }
 
 bool is_numeric(char32_t c) {
+  // The digits and numerals of Unicode 17, which regular expressions do not know yet.
+  if ((c >= 0x11DE0 && c <= 0x11DE9) || (c >= 0x16FF4 && c <= 0x16FF6)) return true;
   return is_one_of(category(c), Category::kNd, Category::kNo);
 }
 

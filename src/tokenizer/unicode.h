@@ -1,7 +1,7 @@
 // UTF-8 and the Unicode properties the tokenizer's parts ask for, at the Unicode versions that PyPI's `tokenizers` 0.23
-// has inside: general categories, letter case and white space of Unicode 17, normal forms and combining marks of
-// Unicode 9, punctuation of Unicode 8. The base tables are utf8proc's (Unicode 15 in Debian 12); unicode_tables.cpp
-// holds the difference. All functions are pure: any thread.
+// has inside: general categories of Unicode 16, letter case and numerals of Unicode 17, normal forms and combining
+// marks of Unicode 9, punctuation of Unicode 8. The base tables are utf8proc's (Unicode 15 in Debian 12);
+// unicode_tables.cpp holds the difference. All functions are pure: any thread.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +40,7 @@ struct CategoryRange {
   Category category;
 };
 
-// The characters that Unicode 15 to 17 added, in order, with their categories.
+// The characters that Unicode 15 and 16 added, in order, with their categories.
 std::span<const CategoryRange> recent_characters();
 
 // Whether the text holds any of them (the regular expressions take a slower, exact way then).

@@ -9,7 +9,7 @@ namespace deepsearch::unicode {
 namespace {
 
 // clang-format off
-// Assigned after Unicode 14, which is the oldest version among the libraries' tables, up to 17.
+// Assigned after Unicode 14, which is the oldest version among the libraries' tables, up to 16.
 constexpr std::array kRecent = std::to_array<CategoryRange>({
     {0x897, 0x897, Category::kMn}, {0xCF3, 0xCF3, Category::kMc}, {0xECE, 0xECE, Category::kMn},
     {0x1B4E, 0x1B4F, Category::kPo}, {0x1B7F, 0x1B7F, Category::kPo}, {0x1C89, 0x1C89, Category::kLu},
@@ -84,7 +84,7 @@ constexpr std::array kLatePunctuation = std::to_array<Range>({
 // Characters that got a compatibility decomposition after Unicode 9.
 constexpr std::array kLateDecompositions = std::to_array<Range>({
     {0x32FF, 0x32FF}, {0xA7F1, 0xA7F4}, {0xAB69, 0xAB69}, {0x10781, 0x107BA}, {0x1CCD6, 0x1CCF9}, {0x1E030, 0x1E06D},
-    {0x1FBF0, 0x1FBF9},
+    {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
 });
 // clang-format on
 

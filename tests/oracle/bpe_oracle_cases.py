@@ -191,9 +191,9 @@ def trained(texts: list[str]) -> dict[str, str]:
     cases = {
         "trained_llama3": llama3(texts),
         "trained_qwen2": qwen2(texts),
-        "trained_gpt2": gpt2(texts),
+        "gpt2": gpt2(texts),
         "trained_llama2": llama2(texts),
-        "trained_llama2_metaspace": llama2_metaspace(texts),
+        "llama2_metaspace": llama2_metaspace(texts),
         "trained_gemma": gemma(texts),
         "metaspace_always": metaspace(texts, "always"),
         "metaspace_first": metaspace(texts, "first"),

@@ -84,14 +84,14 @@ def fuzz_ids(rng: random.Random, tokenizer: tokenizers.Tokenizer, texts: list[st
     """Encodings, whole and with pieces missing, and ids at random."""
     size = tokenizer.get_vocab_size()
     lists = []
-    for text in rng.sample(texts, min(1500, len(texts))):
+    for text in rng.sample(texts, min(800, len(texts))):
         try:
             ids = tokenizer.encode(text).ids
         except Exception:  # a text that the model cannot express
             continue
         lists += [ids, [token for token in ids if rng.random() < 0.7]]
     fallback = [token for text, token in tokenizer.get_vocab().items() if text.startswith("<0x")]
-    for _ in range(1500):
+    for _ in range(1000):
         ids = [rng.randrange(size) for _ in range(rng.randrange(1, 12))]
         if fallback:
             ids = [rng.choice(fallback) if rng.random() < 0.5 else token for token in ids]
