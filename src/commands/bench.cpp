@@ -1,5 +1,3 @@
-#include "engine/bench.h"
-
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -23,8 +21,6 @@ struct Options {
   std::vector<int64_t> sizes = {8, 12, 16};
   int64_t problems = 128;
   int64_t max_tokens = 60000;
-  std::vector<int64_t> batches = {8, 32, 128, 256};
-  int64_t context = 64;
   int64_t trees = 8;
 };
 
@@ -79,16 +75,6 @@ int bench_search_command(const Options& options) {
   return kExitOk;
 }
 
-int bench_engine_command(const Options& options) {
-  const Bench bench = make_bench(options, {});
-  for (const int64_t batch : options.batches) {
-    const EngineBenchParams params{.batch = batch, .context = options.context};
-    fmt::print("{}\n",
-               to_line(bench_engine(bench.config.engine, start_weights(bench.config, *bench.task).config, params)));
-  }
-  return kExitOk;
-}
-
 int bench_signature_command(const Options& options) {
   Bench bench = make_bench(options, {});
   fmt::print("{:016x}  {} trees, seed {}, {}\n",
@@ -116,15 +102,10 @@ void add_bench(CLI::App& app, CommandLine& line) {
   search->add_option("--max-tokens", options->max_tokens, "Tokens after which a problem is given up")
       ->check(CLI::PositiveNumber);
   search->callback([options, &line] { line.chosen = [options] { return bench_search_command(*options); }; });
-  CLI::App* engine = bench->add_subcommand("engine", "Decode speed by batch size, and its share of the roofline");
-  add_common(engine, options);
-  engine->add_option("--batches", options->batches, "Sequences decoded together")->delimiter(',');
-  engine->add_option("--context", options->context, "Tokens before the first decoded one")
-      ->check(CLI::Range(1, 100000));
-  engine->callback([options, &line] { line.chosen = [options] { return bench_engine_command(*options); }; });
   CLI::App* signature = bench->add_subcommand("signature", "A hash of a fixed small search: equal hashes, equal bits");
   add_common(signature, options);
   signature->add_option("--trees", options->trees, "Trees to grow")->check(CLI::Range(1, 10000));
+  add_engine_benches(*bench, line);
   signature->callback([options, &line] { line.chosen = [options] { return bench_signature_command(*options); }; });
 }
 

@@ -23,8 +23,14 @@ struct CommandLine {
 void add_train(CLI::App& app, CommandLine& line);
 void add_sft(CLI::App& app, CommandLine& line);
 void add_generate(CLI::App& app, CommandLine& line);
+void add_score(CLI::App& app, CommandLine& line);
+void add_compare(CLI::App& app, CommandLine& line);
+void add_tokenize(CLI::App& app, CommandLine& line);
+void add_problems(CLI::App& app, CommandLine& line);
 void add_inspect(CLI::App& app, CommandLine& line);
 void add_config(CLI::App& app, CommandLine& line);
 void add_bench(CLI::App& app, CommandLine& line);
+// Of `bench`: the engine's own.
+void add_engine_benches(CLI::App& bench, CommandLine& line);
 
 }  // namespace deepsearch

@@ -30,6 +30,7 @@ struct Options {
   std::filesystem::path out;
   std::string chat_template = "none";
   std::string system;
+  bool no_thinking = false;
   int32_t samples = 1;
   int32_t max_tokens = 512;
   std::optional<double> temperature;
@@ -39,6 +40,14 @@ struct Options {
   int64_t seed = 1;
 };
 
+std::string known_templates() {
+  std::string names;
+  for (const std::string& name : chat_template_names()) {
+    if (name != "none") names += names.empty() ? name : ", " + name;
+  }
+  return names;
+}
+
 struct Prompt {
   nlohmann::json id;  // as given; the line's number otherwise
   std::vector<Token> tokens;
@@ -47,11 +56,19 @@ struct Prompt {
 // Makes prompts of the model's tokens from text, messages or ids.
 class PromptReader {
  public:
-  PromptReader(const Options& options, const Policy& policy) : policy_(policy), system_(options.system) {
+  PromptReader(const Options& options, const Policy& policy)
+      : policy_(policy), system_(options.system), thinking_(!options.no_thinking) {
     if (options.chat_template == "auto") {
-      template_ = chat_template_of(options.model);
+      const std::optional<std::string> jinja = read_template_text(options.model);
+      if (!jinja) {
+        bad_input("{}: the folder brings no chat template; give --chat-template one of {}", options.model.string(),
+                  known_templates());
+      }
+      template_ = recognise_template(*jinja);
     } else if (options.chat_template != "none") {
-      template_ = chat_template_named(options.chat_template);
+      template_ = options.chat_template;
+      apply_chat_template(*template_,
+                          std::vector<ChatMessage>{{.role = "user", .content = ""}});  // an unknown name now
     }
   }
 
@@ -82,10 +99,9 @@ class PromptReader {
  private:
   Prompt from_messages(const std::vector<ChatMessage>& messages, const std::string& place) const {
     if (!template_) {
-      bad_input("{}: messages need a chat template; give --chat-template auto, or one of {}", place,
-                chat_template_names());
+      bad_input("{}: messages need a chat template; give --chat-template auto, or one of {}", place, known_templates());
     }
-    const std::string text = apply_chat_template(*template_, messages, {.add_generation_prompt = true});
+    const std::string text = apply_chat_template(*template_, messages, {.enable_thinking = thinking_});
     return {.id = {}, .tokens = encode(text, place, /*add_special_tokens=*/false)};
   }
 
@@ -112,7 +128,8 @@ class PromptReader {
 
   const Policy& policy_;
   std::string system_;
-  std::optional<ChatTemplate> template_;
+  bool thinking_;
+  std::optional<std::string> template_;
 };
 
 nlohmann::ordered_json result_line(const Policy& policy, const Prompt& prompt, int32_t sample, const Step& step) {
@@ -236,11 +253,13 @@ void add_generate(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("generate", "Continue prompts with a model folder, to the terminal or JSONL");
   command->add_option("--model", options->model, "Model folder (Hugging Face layout)")->required();
   command->add_option("--prompt", options->prompt, "One prompt; its continuation is shown as it comes");
-  command->add_option("--prompts", options->prompts,
-                      "JSONL, a line {\"prompt\": text}, {\"messages\": [{role, content}]} or {\"tokens\": [ids]}; \"-\": stdin");
+  command->add_option(
+      "--prompts", options->prompts,
+      "JSONL, a line {\"prompt\": text}, {\"messages\": [{role, content}]} or {\"tokens\": [ids]}; \"-\": stdin");
   command->add_option("--out", options->out, "JSONL to write; \"-\" or nothing: stdout")->default_val("-");
   command->add_option("--chat-template", options->chat_template,
-                      "none (text as it is), auto (the model folder's own), or one of " + chat_template_names());
+                      "none (text as it is), auto (the model folder's own), or one of " + known_templates());
+  command->add_flag("--no-thinking", options->no_thinking, "qwen3: ask for an answer without a <think> part");
   command->add_option("--system", options->system, "System message before --prompt texts, with a chat template");
   command->add_option("-n,--samples", options->samples, "Continuations of each prompt")->check(CLI::Range(1, 65536));
   command->add_option("--max-tokens", options->max_tokens, "Tokens of a continuation at most")

@@ -24,6 +24,10 @@ int run(int argc, char** argv) {
   add_train(app, line);
   add_sft(app, line);
   add_generate(app, line);
+  add_score(app, line);
+  add_compare(app, line);
+  add_tokenize(app, line);
+  add_problems(app, line);
   add_inspect(app, line);
   add_config(app, line);
   add_bench(app, line);

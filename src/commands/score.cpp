@@ -64,8 +64,9 @@ void add_score(CLI::App& app, CommandLine& line) {
   command->add_option("--model", options->model, "Model folder (Hugging Face layout); needs no tokenizer")->required();
   command->add_option("--tokens", options->tokens, "JSONL, a line {\"tokens\": [ids]}; \"-\": stdin")->required();
   command
-      ->add_option("--out", options->out,
-                   "JSONL, a line {\"logprobs\": […], \"entropies\": […]}: one value a token but the first; \"-\": stdout")
+      ->add_option(
+          "--out", options->out,
+          "JSONL, a line {\"logprobs\": […], \"entropies\": […]}: one value a token but the first; \"-\": stdout")
       ->required();
   command->add_option("--config", options->config_path, "TOML file whose [engine] is used");
   command->add_option("--set", options->overrides, "Override a key, e.g. --set engine.threads=4")

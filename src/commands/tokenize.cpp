@@ -55,7 +55,8 @@ int run_tokenize(const Options& options) {
 void add_tokenize(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokenize", "Texts to token ids and back");
-  command->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or the model folder that holds it")->required();
+  command->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or the model folder that holds it")
+      ->required();
   command->add_option("--in", options->in, "JSONL, a line {\"text\": …}; \"-\": stdin")->required();
   command->add_option("--out", options->out, "JSONL, a line {\"ids\": […], \"decoded\": …}; \"-\": stdout")->required();
   command->add_flag("--special", options->special, "Also what the tokenizer puts around a text (begin-of-text, …)");

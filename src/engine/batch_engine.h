@@ -51,6 +51,7 @@ class BatchEngine : public Engine {
   void set_weights(const WeightSource& weights, int64_t policy_version) override;
   int64_t policy_version() const override { return policy_version_; }
   void set_token_bytes(std::vector<std::string> bytes) override;
+  void check_text(const std::vector<Token>& text) const override;
   std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
   const EngineCounters& counters() const override { return counters_; }
   int64_t kv_blocks_used() const override { return cache_.pool().used(); }

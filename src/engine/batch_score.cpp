@@ -5,28 +5,26 @@
 #include "engine/batch_engine.h"
 
 namespace deepsearch {
-namespace {
 
-void check_text(const std::vector<Token>& text, size_t index, const ModelConfig& config) {
-  if (text.empty()) bad_input("text {} to be scored holds no token", index);
-  if (static_cast<int64_t>(text.size()) > config.max_positions) {
-    bad_input("text {} to be scored holds {} tokens; the model's context is {}", index, text.size(),
-              config.max_positions);
+void BatchEngine::check_text(const std::vector<Token>& text) const {
+  if (text.empty()) bad_input("a text to be scored holds no token");
+  if (static_cast<int64_t>(text.size()) > config_.max_positions) {
+    bad_input("a text of {} tokens; the model's context is {}", text.size(), config_.max_positions);
+  }
+  if (const int64_t room = cache_.pool().capacity() * kKvBlockTokens; static_cast<int64_t>(text.size()) > room) {
+    bad_input("a text of {} tokens; the KV cache holds {}, raise [engine].kv_memory_mb", text.size(), room);
   }
   for (const Token token : text) {
-    if (token < 0 || token >= config.vocab_size) {
-      bad_input("text {} to be scored holds token {}; the model's vocabulary is 0 to {}", index, token,
-                config.vocab_size - 1);
+    if (token < 0 || token >= config_.vocab_size) {
+      bad_input("token {}; the model's vocabulary is 0 to {}", token, config_.vocab_size - 1);
     }
   }
 }
 
-}  // namespace
-
 std::vector<Scores> BatchEngine::score(const std::vector<std::vector<Token>>& texts) {
   if (!has_weights_) failure("engine: asked to score before any weights were set");
   if (!jobs_.empty()) failure("engine: asked to score while {} requests are under way", jobs_.size());
-  for (size_t i = 0; i < texts.size(); ++i) check_text(texts[i], i, config_);
+  for (const std::vector<Token>& text : texts) check_text(text);
   struct Running {
     size_t text;
     std::shared_ptr<KvNode> kv;
@@ -58,11 +56,7 @@ std::vector<Scores> BatchEngine::score(const std::vector<std::vector<Token>>& te
     while (rows > 0 && next < texts.size()) {
       const auto n = static_cast<int32_t>(texts[next].size());
       if (!cache_.make_room((n + kKvBlockTokens - 1) / kKvBlockTokens)) {
-        if (running.empty()) {
-          bad_input("the KV cache holds {} tokens and text {} has {}; raise [engine].kv_memory_mb",
-                    cache_.pool().capacity() * kKvBlockTokens, next, n);
-        }
-        break;
+        break;  // what runs gives its blocks back when it is done
       }
       Running text{.text = next, .kv = cache_.make_root(texts[next])};
       cache_.grow(*text.kv, n, pass_.copies);  // all of it at once: what is begun can be finished

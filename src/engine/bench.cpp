@@ -9,11 +9,9 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
-#include "engine/native/native_backend.h"
 #include "engine/native/packed_model.h"
 #include "engine/native/roofline.h"
 #include "engine/pass.h"
-#include "engine/sampler.h"
 
 namespace deepsearch {
 namespace {
@@ -142,6 +140,10 @@ double expand_seconds(Engine& engine, const std::vector<ExpansionRequest>& reque
 }
 
 }  // namespace
+
+std::string describe_engine(const BenchSubject& subject) {
+  return make_engine(subject.params, subject.weights->model_config(), kSeed, 0)->description();
+}
 
 Roofline measure_roofline(const EngineParams& params) {
   return {.peak_gflops = native::measured_peak_gflops(params.threads),

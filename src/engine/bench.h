@@ -16,6 +16,8 @@ struct BenchSubject {
   int64_t repetitions = 3;                // the median counts; one more warms up
 };
 
+std::string describe_engine(const BenchSubject& subject);
+
 // What limits a step: the larger of its bytes over the bandwidth and its operations over the peak.
 struct Roofline {
   double peak_gflops = 0;    // 0: unknown

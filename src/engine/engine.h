@@ -46,6 +46,8 @@ class Engine : public StepGenerator {
   virtual int64_t policy_version() const = 0;
   // The bytes each token id stands for, which stop strings are looked for in.
   virtual void set_token_bytes(std::vector<std::string> bytes) = 0;
+  // bad_input for a text that cannot be scored.
+  virtual void check_text(const std::vector<Token>& text) const = 0;
   // Teacher-forced, at temperature 1; texts of 1 to max_positions tokens, any number of them. Nothing may be in flight.
   virtual std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) = 0;
   virtual const EngineCounters& counters() const = 0;

@@ -45,6 +45,7 @@ class Generation {
   // One poll of the generator.
   void pump();
   int64_t in_flight() const { return static_cast<int64_t>(running_.size()); }
+  uint64_t added() const { return added_; }
   int64_t tokens() const { return tokens_; }  // made so far, of all
   // Finished requests, in the order they were added: none is given before those added earlier.
   bool take_next(Generated& generated);
