@@ -19,6 +19,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "fuzz/seeds.h"
 #include "model/generation_config.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
@@ -73,6 +74,7 @@ struct Folders {
     save_model(root / "whole", weights, "");
     fs::remove(root / "whole" / kSingleFile);
     fs::create_symlink(input.path(), root / "whole" / kSingleFile);
+    save_model(root / "seeds", weights, "", {.type = DType::kF32, .shard_bytes = 60});
     save_model(root / "shards", weights, "", {.type = DType::kF32, .shard_bytes = 60});
     fs::remove(root / "shards" / kIndexFile);
     fs::create_symlink(input.path(), root / "shards" / kIndexFile);
@@ -140,14 +142,54 @@ void run_one(uint8_t reader, const std::string& text, const Folders& folders) {
   }
 }
 
+// One right input for each reader: what mutations start from.
+std::vector<std::string> seeds(const Folders& folders) {
+  const auto input = [](char reader, const std::string& file) { return std::string(1, reader) + file; };
+  constexpr uint64_t kMaxSeed = 1 << 20;
+  ModelConfig config = tiny_config();
+  std::vector<std::string> seeds = {input(1, model_config_to_json(config))};
+  set_family(config, ModelFamily::kQwen3, true);
+  config.rope_scaling = {.kind = RopeScaling::Kind::kYarn, .factor = 2.0, .original_max_positions = 2};
+  seeds.push_back(input(1, model_config_to_json(config)));
+  config.rope_scaling = {.kind = RopeScaling::Kind::kLlama3, .factor = 2.0, .original_max_positions = 2};
+  seeds.push_back(input(1, model_config_to_json(config)));
+  seeds.push_back(
+      input(2, R"({"eos_token_id": [1, 2], "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20})"));
+  const std::string index =
+      shard_index_to_json(parse_shard_index(read_file(folders.root / "seeds" / kIndexFile, kMaxSeed), "seed"), 100);
+  seeds.push_back(input(3, index));
+  seeds.push_back(input(5, index));
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    save_model(folders.root / "seed", fresh_weights(tiny_config(), 1), "", {.type = type});
+    const std::string file = read_file(folders.root / "seed" / kSingleFile, kMaxSeed);
+    seeds.push_back(input(0, file));
+    seeds.push_back(input(4, file));
+  }
+  return seeds;
+}
+
+const Folders& folders() {
+  static const Folders kFolders;
+  return kFolders;
+}
+
 }  // namespace
 }  // namespace deepsearch
 
+// A right input must be read without an error, or the mutations would only ever meet the first check.
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  const std::vector<std::string> seeds = deepsearch::seeds(deepsearch::folders());
+  for (const std::string& seed : seeds) {
+    deepsearch::run_one(static_cast<uint8_t>(seed[0]), seed.substr(1), deepsearch::folders());
+  }
+  deepsearch::fuzz::write_seeds_if_asked(*argc, *argv, seeds);
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const deepsearch::Folders kFolders;
   if (size == 0) return 0;
   try {
-    deepsearch::run_one(data[0], std::string(reinterpret_cast<const char*>(data) + 1, size - 1), kFolders);
+    deepsearch::run_one(data[0], std::string(reinterpret_cast<const char*>(data) + 1, size - 1), deepsearch::folders());
   } catch (const deepsearch::Error& error) {
     const std::string text = error.what();
     // One line, the user's fault, and not the whole file again.
