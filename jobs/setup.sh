@@ -28,9 +28,17 @@ for arg in "$@"; do
     esac
 done
 
+# libFuzzer and the sanitizers' runtime of the clang that `clang` stands for; Debian names the version.
+clang_runtime() {
+    local version
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/^ *Depends: clang-\([0-9]\+\)$/\1/p' | head -n 1) || true
+    echo "libclang-rt-${version:-14}-dev"
+}
+
 DEBIAN_PACKAGES=(build-essential cmake ninja-build ccache git unzip pkg-config python3 python3-venv python3-pip
     libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev
-    nlohmann-json3-dev libcereal-dev libgtest-dev libgmock-dev clang-format shellcheck)
+    nlohmann-json3-dev libcereal-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev
+    clang clang-format "$(clang_runtime)" shellcheck)
 
 # needs WHAT: in --check mode count it and return false; otherwise say that it is being done.
 needs() {

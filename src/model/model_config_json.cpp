@@ -50,8 +50,8 @@ void check_windows(const JsonReader& reader, ModelFamily family) {
   const json* window = reader.find("sliding_window");
   const bool qwen = family != ModelFamily::kLlama;
   if (reader.boolean("use_sliding_window", !qwen && window != nullptr)) {
-    bad_input("{}: \"sliding_window\" is {} and in use; sliding windows are not supported", reader.where(),
-              window == nullptr ? "not given" : shown(*window));
+    bad_input("{}: \"sliding_window\" is {} and \"use_sliding_window\" not false; sliding windows are not supported",
+              reader.where(), window == nullptr ? "absent" : shown(*window));
   }
   const json* layers = reader.find("layer_types");
   if (layers == nullptr) return;

