@@ -39,12 +39,12 @@ DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, const ty
 }
 
 // acc[r][p] = fma chain over k in [first, last), from zero. The same chain for every element whatever the tile: only
-// how many chains run side by side differs. kFetchAhead: bytes of each panel asked of memory ahead of use, 0 for none.
-template <class W, int kRows, int kPanels, int64_t kFetchAhead>
+// how many chains run side by side differs. kFetch: as panel p is read, so much of fetch[p] is asked of memory.
+template <class W, int kRows, int kPanels, bool kFetch>
 DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
-                                  int64_t first, int64_t last, V (&acc)[kRows][kPanels]) {
-  constexpr auto kVectorBytes = static_cast<int64_t>(sizeof(typename W::Value)) * kLanes;
-  constexpr int64_t kStep = 64 / kVectorBytes;  // a cache line
+                                  const typename W::Value* const (&fetch)[kPanels], int64_t first, int64_t last,
+                                  V (&acc)[kRows][kPanels]) {
+  constexpr int64_t kStep = 64 / (static_cast<int64_t>(sizeof(typename W::Value)) * kLanes);  // a cache line
   DEEPSEARCH_UNROLL
   for (int r = 0; r < kRows; ++r) {
     DEEPSEARCH_UNROLL
@@ -52,9 +52,9 @@ DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const typena
   }
   int64_t i = first;
   for (; i + kStep <= last; i += kStep) {
-    if constexpr (kFetchAhead > 0) {
+    if constexpr (kFetch) {
       DEEPSEARCH_UNROLL
-      for (int p = 0; p < kPanels; ++p) __builtin_prefetch(w[p] + i * kLanes + kFetchAhead / kVectorBytes * kLanes);
+      for (int p = 0; p < kPanels; ++p) __builtin_prefetch(fetch[p] + i * kLanes);
     }
     DEEPSEARCH_UNROLL
     for (int64_t j = 0; j < kStep; ++j) accumulate_one<W, kRows, kPanels>(a, a_stride, w, i + j, acc);

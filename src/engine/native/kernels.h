@@ -54,6 +54,7 @@ struct BlockView {
   const float* base = nullptr;
   int64_t block_stride = 0;
   const int32_t* table = nullptr;
+  int64_t blocks = 0;  // of the table, for views that are asked of memory ahead of use
 };
 
 // How heads of one token are turned: RMSNorm (when norm is given), rotation of pairs (i, i + head_dim/2), scale.
@@ -79,16 +80,17 @@ struct Kernels {
   // Neighbouring heads of one token, [heads, head_dim] → the same; `out` may be `in`.
   void (*turn_heads)(const HeadTurn& turn, const float* in, int64_t heads, float* out);
 
-  // out[row, block · 16 + slot] = q[row] · key, for all slots of `blocks` blocks laid out [head_dim, 16].
+  // out[row, block · 16 + slot] = q[row] · key, for all slots of `blocks` blocks laid out [head_dim, 16]. `ahead`:
+  // blocks that are wanted next, asked of memory on the way (0 for none).
   void (*scores)(const float* q, int64_t rows, int64_t head_dim, const BlockView& keys, int64_t blocks, float* out,
-                 int64_t out_stride);
+                 int64_t out_stride, const BlockView& ahead);
   // Numerators exp(s − max) of the first n scores in place, zeros up to `padded` (a multiple of kLanes, ≥ n); returns
   // their sum.
   float (*softmax)(float* scores, int64_t n, int64_t padded);
   // acc[row] += Σ weights[row, position] · value[position] over positions 0 … positions − 1, one after the other;
   // blocks laid out [16, width], width (and acc's rows) a multiple of kLanes.
   void (*mix)(const float* weights, int64_t weights_stride, int64_t rows, const BlockView& values, int64_t positions,
-              int64_t width, float* acc);
+              int64_t width, float* acc, const BlockView& ahead);
   // out[i] = x[i] / divisor for i < n.
   void (*divide)(const float* x, int64_t n, float divisor, float* out);
 

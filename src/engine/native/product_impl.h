@@ -20,15 +20,23 @@ DEEPSEARCH_INLINE void finish(const Product& job, int64_t row, int64_t panel, V 
   value.store(c);
 }
 
-constexpr int64_t kFetch = 1024;
+// How far ahead of its use a panel is asked of memory: a few hundred cycles.
+#ifndef FA
+#define FA 1024
+#endif
+constexpr int64_t kFetchBytes = FA;
 
 template <class W, int kRows, int kPanels>
 void product_tile(const Product& job, int64_t row, int64_t panel) {
   using Value = typename W::Value;
   const float* a = job.a + row * job.a_stride;
   const Value* w[kPanels];
+  const Value* fetch[kPanels];
   DEEPSEARCH_UNROLL
-  for (int p = 0; p < kPanels; ++p) w[p] = static_cast<const Value*>(job.w) + (panel + p) * job.k * kLanes;
+  for (int p = 0; p < kPanels; ++p) {
+    w[p] = static_cast<const Value*>(job.w) + (panel + p) * job.k * kLanes;
+    fetch[p] = w[p] + kFetchBytes / static_cast<int64_t>(sizeof(Value));
+  }
   V acc[kRows][kPanels];
   if constexpr (W::kScaled) {
     const int64_t groups = (job.k + kInt8Group - 1) / kInt8Group;
@@ -40,7 +48,7 @@ void product_tile(const Product& job, int64_t row, int64_t panel) {
     }
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t last = (g + 1) * kInt8Group < job.k ? (g + 1) * kInt8Group : job.k;
-      accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, g * kInt8Group, last, acc);
+      accumulate<W, kRows, kPanels, true>(a, job.a_stride, w, fetch, g * kInt8Group, last, acc);
       DEEPSEARCH_UNROLL
       for (int p = 0; p < kPanels; ++p) {
         const V scale = V::load(job.scales + ((panel + p) * groups + g) * kLanes);
@@ -54,7 +62,7 @@ void product_tile(const Product& job, int64_t row, int64_t panel) {
       for (int p = 0; p < kPanels; ++p) finish(job, row + r, panel + p, total[r][p]);
     }
   } else {
-    accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, 0, job.k, acc);
+    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w, fetch, 0, job.k, acc);
     DEEPSEARCH_UNROLL
     for (int r = 0; r < kRows; ++r) {
       DEEPSEARCH_UNROLL

@@ -216,10 +216,11 @@ TEST(Kernels, AttentionsStepsDoNotDependOnRowsOrInstructionSet) {
     const std::vector<float> q = noise(kRows * d, 1, 0.5);
     const std::vector<float> keys = noise(6 * d * kLanes, 2);
     const std::vector<float> values = noise(6 * width * kLanes, 3);
-    const BlockView k{keys.data(), d * kLanes, table.data()};
-    const BlockView v{values.data(), width * kLanes, table.data()};
+    const BlockView k{keys.data(), d * kLanes, table.data(), 0};
+    const BlockView v{values.data(), width * kLanes, table.data(), 0};
     const int64_t positions = blocks * kLanes - 5;
     const int64_t stride = blocks * kLanes;
+    const BlockView ahead{values.data(), width * kLanes, table.data(), 3};  // no more than a hint
     std::vector<float> first;
     for (const Kernels* kernels : runnable_kernels()) {
       for (const int64_t together : {int64_t{1}, int64_t{2}, int64_t{5}, int64_t{12}, kRows}) {
@@ -227,16 +228,16 @@ TEST(Kernels, AttentionsStepsDoNotDependOnRowsOrInstructionSet) {
         std::vector<float> out(at(kRows * width), 0.0F);
         for (int64_t row = 0; row < kRows; row += together) {
           const int64_t n = std::min(together, kRows - row);
-          kernels->scores(q.data() + row * d, n, d, k, blocks, weights.data() + row * stride, stride);
+          kernels->scores(q.data() + row * d, n, d, k, blocks, weights.data() + row * stride, stride, ahead);
           std::vector<float> sums;
           for (int64_t r = row; r < row + n; ++r) {
             sums.push_back(kernels->softmax(weights.data() + r * stride, positions, stride));
           }
           // In two parts, as a shared prefix and a tail are.
-          kernels->mix(weights.data() + row * stride, stride, n, v, 32, width, out.data() + row * width);
-          const BlockView rest{values.data(), width * kLanes, table.data() + 2};
+          kernels->mix(weights.data() + row * stride, stride, n, v, 32, width, out.data() + row * width, ahead);
+          const BlockView rest{values.data(), width * kLanes, table.data() + 2, 0};
           kernels->mix(weights.data() + row * stride + 32, stride, n, rest, positions - 32, width,
-                       out.data() + row * width);
+                       out.data() + row * width, {});
           for (int64_t r = row; r < row + n; ++r) {
             kernels->divide(out.data() + r * width, width, sums[at(r - row)], out.data() + r * width);
           }
