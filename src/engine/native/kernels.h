@@ -23,7 +23,11 @@ constexpr int64_t round_up(int64_t n, int64_t to) {
 //   kFp32
 //   kBf16   rounded to nearest, ties to even
 //   kInt8   symmetric, a scale (fp32) for each output column and kInt8Group consecutive k: the chain over a group runs
-//           on the integers, its sum is multiplied by the scale and added to that of the groups before in one fma
+//           on the integers (times 2^24, which the scale makes up for), its sum is multiplied by the scale and added to
+//           that of the groups before in one fma
+//
+// A panel is lines of 16 lanes, 4 bytes for each of its columns: one fp32, two consecutive k of bf16 or four of int8,
+// the first in the lowest bytes. k is filled up with zeros to whole lines.
 enum class WeightStorage : uint8_t { kFp32, kBf16, kInt8 };
 constexpr int64_t kInt8Group = 64;
 
@@ -40,7 +44,7 @@ struct Product {
   int64_t a_stride = 0;
   int64_t rows = 0;
   int64_t k = 0;
-  const void* w = nullptr;        // [panels, k, 16] of float, bf16 or int8
+  const float* w = nullptr;       // [panels, lines, 16]
   const float* scales = nullptr;  // int8: [panels, groups of k, 16]
   int64_t panels = 0;
   const float* bias = nullptr;  // [panels, 16], or none

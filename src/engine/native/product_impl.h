@@ -28,14 +28,14 @@ constexpr int64_t kFetchBytes = FA;
 
 template <class W, int kRows, int kPanels>
 void product_tile(const Product& job, int64_t row, int64_t panel) {
-  using Value = typename W::Value;
   const float* a = job.a + row * job.a_stride;
-  const Value* w[kPanels];
-  const Value* fetch[kPanels];
+  const int64_t panel_floats = (job.k + W::kPerLane - 1) / W::kPerLane * kLanes;
+  const float* w[kPanels];
+  const float* fetch[kPanels];
   DEEPSEARCH_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    w[p] = static_cast<const Value*>(job.w) + (panel + p) * job.k * kLanes;
-    fetch[p] = w[p] + kFetchBytes / static_cast<int64_t>(sizeof(Value));
+    w[p] = job.w + (panel + p) * panel_floats;
+    fetch[p] = w[p] + kFetchBytes / 4;
   }
   V acc[kRows][kPanels];
   if constexpr (W::kScaled) {

@@ -65,11 +65,16 @@ TEST(Kernels, ExponentialIsAccurate) {
 // What a product is, by the definition in kernels.h: chains of fused operations, in one order.
 std::vector<float> product_by_hand(WeightStorage storage, const std::vector<float>& a, int64_t rows, int64_t k,
                                    const Product& w, int64_t columns) {
+  const int64_t per_lane = storage == WeightStorage::kFp32 ? 1 : storage == WeightStorage::kBf16 ? 2 : 4;
+  const int64_t lines = (k + per_lane - 1) / per_lane;
   const auto value = [&](int64_t column, int64_t i) {
-    const int64_t index = (column / kLanes * k + i) * kLanes + column % kLanes;
-    if (storage == WeightStorage::kFp32) return static_cast<const float*>(w.w)[index];
-    if (storage == WeightStorage::kInt8) return static_cast<float>(static_cast<const int8_t*>(w.w)[index]);
-    return std::bit_cast<float>(static_cast<uint32_t>(static_cast<const uint16_t*>(w.w)[index]) << 16);
+    const float& lane = w.w[(column / kLanes * lines + i / per_lane) * kLanes + column % kLanes];
+    const auto word = std::bit_cast<uint32_t>(lane);
+    if (storage == WeightStorage::kFp32) return lane;
+    if (storage == WeightStorage::kInt8) {
+      return static_cast<float>(static_cast<int8_t>(word >> (8 * (i % 4)))) * 16777216.0F;
+    }
+    return std::bit_cast<float>(word >> (16 * (i % 2)) << 16);
   };
   const int64_t group = storage == WeightStorage::kInt8 ? kInt8Group : k;
   const int64_t groups = (k + group - 1) / group;
