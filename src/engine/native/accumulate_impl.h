@@ -39,18 +39,22 @@ DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, int64_t 
   }
 }
 
-// acc[r][p] = fma chain over k in [first, last), from zero; first at the start of a line. The same chain for every
-// element whatever the tile: only how many chains run side by side differs. kFetch: as panel p is read, so much of
-// fetch[p] is asked of memory.
-template <class W, int kRows, int kPanels, bool kFetch>
-DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const float* const (&w)[kPanels],
-                                  const float* const (&fetch)[kPanels], int64_t first, int64_t last,
-                                  V (&acc)[kRows][kPanels]) {
+template <int kRows, int kPanels>
+DEEPSEARCH_INLINE void clear(V (&acc)[kRows][kPanels]) {
   DEEPSEARCH_UNROLL
   for (int r = 0; r < kRows; ++r) {
     DEEPSEARCH_UNROLL
     for (int p = 0; p < kPanels; ++p) acc[r][p] = V::zero();
   }
+}
+
+// Goes on with the chains acc[r][p] over k in [first, last), first at the start of a line. The same chain for every
+// element whatever the tile: only how many chains run side by side differs. kFetch: as panel p is read, the same place
+// of fetch[p] is asked of memory.
+template <class W, int kRows, int kPanels, bool kFetch>
+DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const float* const (&w)[kPanels],
+                                  const float* const (&fetch)[kPanels], int64_t first, int64_t last,
+                                  V (&acc)[kRows][kPanels]) {
   V line[kPanels];
   int64_t i = first;
   int64_t at = first / W::kPerLane * kLanes;

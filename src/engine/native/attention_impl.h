@@ -1,9 +1,6 @@
 // Attention over blocks of 16 positions, over the including file's vector type V (kernels_impl.h).
 // NOLINTBEGIN(misc-definitions-in-headers,modernize-loop-convert): one copy an instruction set, index loops by register
 
-#ifndef HINT
-#define HINT 2
-#endif
 DEEPSEARCH_INLINE const float* block_at(const BlockView& view, int64_t index) {
   return view.base + view.table[index] * view.block_stride;
 }
@@ -15,6 +12,7 @@ void scores_tile(const float* q, int64_t head_dim, const BlockView& keys, int64_
   DEEPSEARCH_UNROLL
   for (int b = 0; b < kBlocks; ++b) k[b] = block_at(keys, block + b);
   V acc[kRows][kBlocks];
+  clear(acc);
   if (block + kBlocks <= ahead.blocks) {
     const float* fetch[kBlocks];
     DEEPSEARCH_UNROLL
@@ -94,9 +92,9 @@ void mix_tile(const float* weights, int64_t weights_stride, const BlockView& val
       DEEPSEARCH_UNROLL
       for (int c = 0; c < kChunks; ++c) value[c] = V::load(v + c * kLanes);
       if constexpr (kRows <= 4) {
-        // Itself when nothing is wanted.
+        // Into L2: it is some 10 KB ahead. Itself when nothing is wanted.
         DEEPSEARCH_UNROLL
-        for (int c = 0; c < kChunks; ++c) __builtin_prefetch(v + fetch + c * kLanes, 0, HINT);
+        for (int c = 0; c < kChunks; ++c) __builtin_prefetch(v + fetch + c * kLanes, 0, 2);
       }
       DEEPSEARCH_UNROLL
       for (int r = 0; r < kRows; ++r) {
