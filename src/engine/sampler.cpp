@@ -165,8 +165,8 @@ void Sampler::keep_most_probable(const Softmax& softmax, const Draw& draw) {
   Border border;
   size_t most = n_candidates_;
   double total = softmax.total;
-  if (draw.top_k > 0 && static_cast<size_t>(draw.top_k) < most) {
-    most = static_cast<size_t>(draw.top_k);
+  if (draw.top_k > 0 && static_cast<size_t>(draw.top_k) < logits_.size()) {
+    most = static_cast<size_t>(draw.top_k);  // there are at least as many candidates
     border = border_of(most, HUGE_VAL);
     total = border.sum;
   }

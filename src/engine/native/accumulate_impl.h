@@ -2,20 +2,21 @@
 // type V (kernels_impl.h).
 // NOLINTBEGIN(misc-definitions-in-headers,modernize-loop-convert): one copy an instruction set, index loops by register
 
+// How a line of 16 lanes, as it lies in memory, gives the numbers of kPerLane consecutive k.
 struct Fp32Values {
-  using Value = float;
+  static constexpr int64_t kPerLane = 1;
   static constexpr bool kScaled = false;
-  static V load(const float* p) { return V::load(p); }
+  static V of(V line, int) { return line; }
 };
 struct Bf16Values {
-  using Value = uint16_t;
+  static constexpr int64_t kPerLane = 2;
   static constexpr bool kScaled = false;
-  static V load(const uint16_t* p) { return V::load_bf16(p); }
+  static V of(V line, int j) { return V::bf16_of(line, j); }
 };
 struct Int8Values {
-  using Value = int8_t;
+  static constexpr int64_t kPerLane = 4;
   static constexpr bool kScaled = true;
-  static V load(const int8_t* p) { return V::load_int8(p); }
+  static V of(V line, int j) { return V::int8_of(line, j); }
 };
 
 // Panels beside each other in a tile of `rows` rows, so that every chain has a register.
@@ -23,13 +24,13 @@ constexpr int64_t tile_panels(int64_t rows) {
   return rows * 4 <= kAccumulators ? 4 : rows * 2 <= kAccumulators ? 2 : 1;
 }
 
-// acc[r][p] += a[r][i] · w[p][i], one fma a chain.
+// acc[r][p] += a[r][i] · number j of line p, one fma a chain.
 template <class W, int kRows, int kPanels>
-DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
-                                      int64_t i, V (&acc)[kRows][kPanels]) {
+DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, int64_t i, const V (&line)[kPanels], int j,
+                                      V (&acc)[kRows][kPanels]) {
   V b[kPanels];
   DEEPSEARCH_UNROLL
-  for (int p = 0; p < kPanels; ++p) b[p] = W::load(w[p] + i * kLanes);
+  for (int p = 0; p < kPanels; ++p) b[p] = W::of(line[p], j);
   DEEPSEARCH_UNROLL
   for (int r = 0; r < kRows; ++r) {
     const V x = V::broadcast(a[r * a_stride + i]);
@@ -38,28 +39,43 @@ DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, const ty
   }
 }
 
-// acc[r][p] = fma chain over k in [first, last), from zero. The same chain for every element whatever the tile: only
-// how many chains run side by side differs. kFetchAhead: bytes of each panel asked of memory ahead of use, 0 for none.
-template <class W, int kRows, int kPanels, int64_t kFetchAhead>
-DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const typename W::Value* const (&w)[kPanels],
-                                  int64_t first, int64_t last, V (&acc)[kRows][kPanels]) {
-  constexpr auto kVectorBytes = static_cast<int64_t>(sizeof(typename W::Value)) * kLanes;
-  constexpr int64_t kStep = 64 / kVectorBytes;  // a cache line
+template <int kRows, int kPanels>
+DEEPSEARCH_INLINE void clear(V (&acc)[kRows][kPanels]) {
   DEEPSEARCH_UNROLL
   for (int r = 0; r < kRows; ++r) {
     DEEPSEARCH_UNROLL
     for (int p = 0; p < kPanels; ++p) acc[r][p] = V::zero();
   }
+}
+
+// Goes on with the chains acc[r][p] over k in [first, last), first at the start of a line. The same chain for every
+// element whatever the tile: only how many chains run side by side differs. kFetch: as panel p is read, the same place
+// of fetch[p] is asked of memory.
+template <class W, int kRows, int kPanels, bool kFetch>
+DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const float* const (&w)[kPanels],
+                                  const float* const (&fetch)[kPanels], int64_t first, int64_t last,
+                                  V (&acc)[kRows][kPanels]) {
+  V line[kPanels];
   int64_t i = first;
-  for (; i + kStep <= last; i += kStep) {
-    if constexpr (kFetchAhead > 0) {
-      DEEPSEARCH_UNROLL
-      for (int p = 0; p < kPanels; ++p) __builtin_prefetch(w[p] + i * kLanes + kFetchAhead / kVectorBytes * kLanes);
+  int64_t at = first / W::kPerLane * kLanes;
+  for (; i + W::kPerLane <= last; i += W::kPerLane, at += kLanes) {
+    DEEPSEARCH_UNROLL
+    for (int p = 0; p < kPanels; ++p) {
+      line[p] = V::load(w[p] + at);
+      if constexpr (kFetch) __builtin_prefetch(fetch[p] + at);
     }
     DEEPSEARCH_UNROLL
-    for (int64_t j = 0; j < kStep; ++j) accumulate_one<W, kRows, kPanels>(a, a_stride, w, i + j, acc);
+    for (int j = 0; j < W::kPerLane; ++j) accumulate_one<W, kRows, kPanels>(a, a_stride, i + j, line, j, acc);
   }
-  for (; i < last; ++i) accumulate_one<W, kRows, kPanels>(a, a_stride, w, i, acc);
+  if constexpr (W::kPerLane > 1) {
+    if (i == last) return;
+    DEEPSEARCH_UNROLL
+    for (int p = 0; p < kPanels; ++p) line[p] = V::load(w[p] + at);
+    DEEPSEARCH_UNROLL
+    for (int j = 0; j + 1 < W::kPerLane; ++j) {
+      if (i + j < last) accumulate_one<W, kRows, kPanels>(a, a_stride, i + j, line, j, acc);
+    }
+  }
 }
 
 // NOLINTEND(misc-definitions-in-headers,modernize-loop-convert)

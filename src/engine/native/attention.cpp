@@ -8,6 +8,8 @@ namespace {
 constexpr int64_t kTileQueries = 12;           // the tallest tile of any instruction set
 constexpr int64_t kScratchFloats = 64 * 1024;  // of scores: stay in a core's L2 cache with the blocks they are of
 
+constexpr int64_t kFew = 4;  // queries that are done with a block before the next is there
+
 bool same_rows(const PrefixGroup& a, const PrefixGroup& b) {
   return a.first_row == b.first_row && a.last_row == b.last_row;
 }
@@ -82,7 +84,7 @@ namespace {
 // One piece at work.
 class Piece {
  public:
-  Piece(const AttentionTask& task, const AttentionPiece& piece, int64_t kv_head, float* scratch)
+  Piece(const AttentionTask& task, const AttentionPiece& piece, int64_t kv_head, const BlockView& next, float* scratch)
       : t_(task),
         piece_(piece),
         width_(round_up(task.head_dim, kLanes)),
@@ -92,7 +94,8 @@ class Piece {
         acc_(scratch),
         sums_(scratch + n_ * width_),
         scores_(sums_ + round_up(n_, kLanes)),
-        kv_head_(kv_head) {}
+        kv_head_(kv_head),
+        next_(next) {}
 
   void run() {
     for_groups([&](const PrefixGroup& group, int64_t first, int64_t last) { score(group, first, last); });
@@ -132,9 +135,12 @@ class Piece {
   void score(const PrefixGroup& group, int64_t first, int64_t last) {
     const BlockView keys = t_.blocks->keys(t_.layer, kv_head_, table(group));
     const int64_t start = group.first_block * kLanes;
+    // Where few rows share a block, getting it takes longer than using it.
+    BlockView ahead = t_.blocks->values(t_.layer, kv_head_, table(group));
+    ahead.blocks = n_ <= kFew ? group.last_block - group.first_block : 0;
     const auto rows = [&](int64_t from, int64_t to, int64_t blocks) {
       t_.kernels->scores(q_ + query(from) * t_.head_dim, (to - from) * t_.queries, t_.head_dim, keys, blocks,
-                         scores_ + query(from) * piece_.positions + start, piece_.positions);
+                         scores_ + query(from) * piece_.positions + start, piece_.positions, ahead);
     };
     if (group.whole) return rows(first, last, group.last_block - group.first_block);
     for_tiles(first, last, [&](int64_t from, int64_t to, int64_t positions) {
@@ -154,7 +160,7 @@ class Piece {
     const int64_t start = group.first_block * kLanes;
     const auto rows = [&](int64_t from, int64_t to, int64_t positions) {
       t_.kernels->mix(scores_ + query(from) * piece_.positions + start, piece_.positions, (to - from) * t_.queries,
-                      values, positions, width_, acc_ + query(from) * width_);
+                      values, positions, width_, acc_ + query(from) * width_, next_);
     };
     if (group.whole) return rows(first, last, group.last_block * kLanes - start);
     for_tiles(first, last, [&](int64_t from, int64_t to, int64_t positions) { rows(from, to, positions - start); });
@@ -170,12 +176,29 @@ class Piece {
   float* sums_;    // [n]
   float* scores_;  // [n, positions]
   int64_t kv_head_;
+  BlockView next_;  // keys of the next item
 };
 
 }  // namespace
 
-void attend(const AttentionTask& task, const AttentionPiece& piece, int64_t kv_head, float* scratch) {
-  Piece(task, piece, kv_head, scratch).run();
+int64_t attention_items(const AttentionTask& task) {
+  return static_cast<int64_t>(task.plan->pieces().size()) * task.kv_heads;
+}
+
+void attend(const AttentionTask& task, int64_t item, int64_t next, float* scratch) {
+  const AttentionPiece& piece = task.plan->pieces()[static_cast<size_t>(item / task.kv_heads)];
+  BlockView ahead;
+  if (next < attention_items(task)) {
+    const AttentionPiece& other = task.plan->pieces()[static_cast<size_t>(next / task.kv_heads)];
+    // Blocks that several pieces share are in cache, or soon will be.
+    if (other.last_group - other.first_group == 1 && (other.last_row - other.first_row) * task.queries <= kFew) {
+      const PrefixGroup& group = task.plan->groups()[static_cast<size_t>(other.first_group)];
+      const BlockId* table = task.pass->tables.data() + group.table + group.first_block;
+      ahead = task.blocks->keys(task.layer, next % task.kv_heads, table);
+      ahead.blocks = group.last_block - group.first_block;
+    }
+  }
+  Piece(task, piece, item % task.kv_heads, ahead, scratch).run();
 }
 
 }  // namespace deepsearch::native

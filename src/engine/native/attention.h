@@ -58,6 +58,7 @@ struct AttentionTask {
   const AttentionPlan* plan = nullptr;
   const KvBlocks* blocks = nullptr;
   int64_t layer = 0;
+  int64_t kv_heads = 0;
   int64_t queries = 0;  // heads that share a kv head
   int64_t head_dim = 0;
   const float* q = nullptr;  // [kv_heads, rows, queries, head_dim], rotated and scaled
@@ -66,6 +67,9 @@ struct AttentionTask {
   int64_t context_stride = 0;
 };
 
-void attend(const AttentionTask& task, const AttentionPiece& piece, int64_t kv_head, float* scratch);
+// Items are pieces times kv heads, an item's heads next to each other. `next` is the item this thread is likely to take
+// after this one: its keys are asked of memory on the way (an item past the last is none).
+int64_t attention_items(const AttentionTask& task);
+void attend(const AttentionTask& task, int64_t item, int64_t next, float* scratch);
 
 }  // namespace deepsearch::native

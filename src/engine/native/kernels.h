@@ -23,7 +23,11 @@ constexpr int64_t round_up(int64_t n, int64_t to) {
 //   kFp32
 //   kBf16   rounded to nearest, ties to even
 //   kInt8   symmetric, a scale (fp32) for each output column and kInt8Group consecutive k: the chain over a group runs
-//           on the integers, its sum is multiplied by the scale and added to that of the groups before in one fma
+//           on the integers (times 2^24, which the scale makes up for), its sum is multiplied by the scale and added to
+//           that of the groups before in one fma
+//
+// A panel is lines of 16 lanes, 4 bytes for each of its columns: one fp32, two consecutive k of bf16 or four of int8,
+// the first in the lowest bytes. k is filled up with zeros to whole lines.
 enum class WeightStorage : uint8_t { kFp32, kBf16, kInt8 };
 constexpr int64_t kInt8Group = 64;
 
@@ -40,7 +44,7 @@ struct Product {
   int64_t a_stride = 0;
   int64_t rows = 0;
   int64_t k = 0;
-  const void* w = nullptr;        // [panels, k, 16] of float, bf16 or int8
+  const float* w = nullptr;       // [panels, lines, 16]
   const float* scales = nullptr;  // int8: [panels, groups of k, 16]
   int64_t panels = 0;
   const float* bias = nullptr;  // [panels, 16], or none
@@ -54,6 +58,7 @@ struct BlockView {
   const float* base = nullptr;
   int64_t block_stride = 0;
   const int32_t* table = nullptr;
+  int64_t blocks = 0;  // of the table, for views that are asked of memory ahead of use
 };
 
 // How heads of one token are turned: RMSNorm (when norm is given), rotation of pairs (i, i + head_dim/2), scale.
@@ -79,16 +84,17 @@ struct Kernels {
   // Neighbouring heads of one token, [heads, head_dim] → the same; `out` may be `in`.
   void (*turn_heads)(const HeadTurn& turn, const float* in, int64_t heads, float* out);
 
-  // out[row, block · 16 + slot] = q[row] · key, for all slots of `blocks` blocks laid out [head_dim, 16].
+  // out[row, block · 16 + slot] = q[row] · key, for all slots of `blocks` blocks laid out [head_dim, 16]. `ahead`:
+  // blocks that are wanted next, asked of memory on the way (0 for none).
   void (*scores)(const float* q, int64_t rows, int64_t head_dim, const BlockView& keys, int64_t blocks, float* out,
-                 int64_t out_stride);
+                 int64_t out_stride, const BlockView& ahead);
   // Numerators exp(s − max) of the first n scores in place, zeros up to `padded` (a multiple of kLanes, ≥ n); returns
   // their sum.
   float (*softmax)(float* scores, int64_t n, int64_t padded);
   // acc[row] += Σ weights[row, position] · value[position] over positions 0 … positions − 1, one after the other;
   // blocks laid out [16, width], width (and acc's rows) a multiple of kLanes.
   void (*mix)(const float* weights, int64_t weights_stride, int64_t rows, const BlockView& values, int64_t positions,
-              int64_t width, float* acc);
+              int64_t width, float* acc, const BlockView& ahead);
   // out[i] = x[i] / divisor for i < n.
   void (*divide)(const float* x, int64_t n, float divisor, float* out);
 

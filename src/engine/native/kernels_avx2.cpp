@@ -45,16 +45,21 @@ struct V {
     return {_mm256_and_ps(_mm256_cmp_ps(x.a, limit, _CMP_NLT_UQ), value.a),
             _mm256_and_ps(_mm256_cmp_ps(x.b, limit, _CMP_NLT_UQ), value.b)};
   }
-  static __m256 widen_bf16(const uint16_t* p) {
-    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  static __m256 bf16_of(__m256 line, int j) {
+    const __m256i words = _mm256_castps_si256(line);
+    return _mm256_castsi256_ps(j == 0 ? _mm256_slli_epi32(words, 16)
+                                      : _mm256_and_si256(words, _mm256_set1_epi32(-65536)));
   }
-  static V load_bf16(const uint16_t* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
-  static V load_int8(const int8_t* p) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
+  // Of lanes that hold two bf16 each, number j.
+  static V bf16_of(V line, int j) { return {bf16_of(line.a, j), bf16_of(line.b, j)}; }
+  static __m256 int8_of(__m256 line, int j) {
+    const int zeros = static_cast<int>(0x00808080U);
+    const __m128i lane =
+        _mm_setr_epi32(zeros | j << 24, zeros | (4 + j) << 24, zeros | (8 + j) << 24, zeros | (12 + j) << 24);
+    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(_mm256_castps_si256(line), _mm256_broadcastsi128_si256(lane)));
   }
+  // Of lanes that hold four int8 each, number j, times 2^24: moved to the lane's highest byte.
+  static V int8_of(V line, int j) { return {int8_of(line.a, j), int8_of(line.b, j)}; }
   // All bits of lanes below n, which counts from the register's first lane.
   static __m256i mask(int64_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

@@ -1,4 +1,4 @@
-// AVX-512F: one register is the 16 lanes.
+// AVX-512F and BW: one register is the 16 lanes.
 #if defined(__x86_64__)
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -13,10 +13,10 @@
 #include "engine/native/kernel_tables.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx2,fma")
 #endif
 
 namespace deepsearch::native {
@@ -44,12 +44,18 @@ struct V {
   static V zero_where_less(V value, V x, float bound) {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.x, _mm512_set1_ps(bound), _CMP_NLT_UQ), value.x)};
   }
-  static V load_bf16(const uint16_t* p) {
-    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+  // Of lanes that hold two bf16 each, number j.
+  static V bf16_of(V line, int j) {
+    const __m512i words = _mm512_castps_si512(line.x);
+    return {_mm512_castsi512_ps(j == 0 ? _mm512_slli_epi32(words, 16)
+                                       : _mm512_and_si512(words, _mm512_set1_epi32(-65536)))};
   }
-  static V load_int8(const int8_t* p) {
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  // Of lanes that hold four int8 each, number j, times 2^24: moved to the lane's highest byte.
+  static V int8_of(V line, int j) {
+    const int zeros = static_cast<int>(0x00808080U);
+    const __m128i lane =
+        _mm_setr_epi32(zeros | j << 24, zeros | (4 + j) << 24, zeros | (8 + j) << 24, zeros | (12 + j) << 24);
+    return {_mm512_cvtepi32_ps(_mm512_shuffle_epi8(_mm512_castps_si512(line.x), _mm512_broadcast_i32x4(lane)))};
   }
   static __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
   // The first n < 16 lanes; the others 0, and their memory not touched.

@@ -62,16 +62,23 @@ struct V {
   static V zero_where_less(const V& value, const V& x, float bound) {
     return each([&](int64_t i) { return x.x[i] < bound ? 0.0F : value.x[i]; });
   }
-  static V load_bf16(const uint16_t* p) {
+  static uint32_t word(float lane) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &lane, sizeof(bits));
+    return bits;
+  }
+  // Of lanes that hold two bf16 each, number j.
+  static V bf16_of(const V& line, int j) {
     return each([&](int64_t i) {
-      const uint32_t value = static_cast<uint32_t>(p[i]) << 16;
-      float result = 0;
-      std::memcpy(&result, &value, sizeof(result));
-      return result;
+      const uint32_t bits = word(line.x[i]) >> (16 * j) << 16;
+      float value = 0;
+      std::memcpy(&value, &bits, sizeof(value));
+      return value;
     });
   }
-  static V load_int8(const int8_t* p) {
-    return each([&](int64_t i) { return static_cast<float>(p[i]); });
+  // Of lanes that hold four int8 each, number j, times 2^24.
+  static V int8_of(const V& line, int j) {
+    return each([&](int64_t i) { return static_cast<float>(static_cast<int32_t>(word(line.x[i]) >> (8 * j) << 24)); });
   }
   // The first n < 16 lanes; the others 0, and their memory not touched.
   static V load_first(const float* p, int64_t n) {

@@ -23,10 +23,10 @@ class KvBlocks {
 
   // Blocks of one layer and kv head, for a table.
   BlockView keys(int64_t layer, int64_t head, const BlockId* table) const {
-    return {pages_base() + layer * layer_floats_ + head * k_floats_, block_floats_, table};
+    return {pages_base() + layer * layer_floats_ + head * k_floats_, block_floats_, table, 0};
   }
   BlockView values(int64_t layer, int64_t head, const BlockId* table) const {
-    return {pages_base() + layer * layer_floats_ + kv_heads_ * k_floats_ + head * v_floats_, block_floats_, table};
+    return {pages_base() + layer * layer_floats_ + kv_heads_ * k_floats_ + head * v_floats_, block_floats_, table, 0};
   }
   // k and v of one token: [kv_heads, head_dim].
   void write(int64_t layer, BlockId block, int64_t slot, const float* k, const float* v);

@@ -263,16 +263,15 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
                            .plan = &plan_,
                            .blocks = &blocks_,
                            .layer = index,
+                           .kv_heads = config_.n_kv_heads,
                            .queries = config_.n_heads / config_.n_kv_heads,
                            .head_dim = config_.head_dim,
                            .q = q_.data(),
                            .rows = rows_,
                            .context = context_.data(),
                            .context_stride = w.context};
-  const auto pieces = static_cast<int64_t>(plan_.pieces().size());
-  team_.share(pieces * config_.n_kv_heads, [&](int64_t item) {
-    attend(task, plan_.pieces()[static_cast<size_t>(item / config_.n_kv_heads)], item % config_.n_kv_heads,
-           attention_scratch_[static_cast<size_t>(thread)].data());
+  team_.share(attention_items(task), [&](int64_t item) {
+    attend(task, item, item + team_.size(), attention_scratch_[static_cast<size_t>(thread)].data());
   });
   multiply(layer.out, {.a = context_.data(),
                        .a_stride = w.context,

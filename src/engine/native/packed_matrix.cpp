@@ -8,12 +8,15 @@
 namespace deepsearch::native {
 namespace {
 
-int64_t value_bytes(WeightStorage storage) {
-  return storage == WeightStorage::kFp32 ? 4 : storage == WeightStorage::kBf16 ? 2 : 1;
+constexpr float kInt8Shift = 1.0F / 16777216.0F;  // kernels see an int8 times 2^24
+
+int64_t lines_of(WeightStorage storage, int64_t k) {
+  const int64_t per_lane = storage == WeightStorage::kFp32 ? 1 : storage == WeightStorage::kBf16 ? 2 : 4;
+  return (k + per_lane - 1) / per_lane;
 }
 
 int64_t values_bytes(WeightStorage storage, int64_t k, int64_t panels) {
-  return round_up(panels * k * kLanes * value_bytes(storage), 64);
+  return panels * lines_of(storage, k) * kLanes * 4;
 }
 
 // To nearest, ties to even; infinities stay, and a NaN stays one.
@@ -46,21 +49,28 @@ void PackedMatrix::pack(const TensorView& tensor, int64_t rows, int64_t first_co
   }
 }
 
+int64_t PackedMatrix::lines() const {
+  return lines_of(storage_, k_);
+}
+
+template <class Value>
+Value* PackedMatrix::at(int64_t column, int64_t i) const {
+  constexpr auto kPerLane = static_cast<int64_t>(4 / sizeof(Value));
+  const int64_t lane = (column / kLanes * lines() + i / kPerLane) * kLanes + column % kLanes;
+  return reinterpret_cast<Value*>(values_ + lane * 4) + i % kPerLane;
+}
+
 void PackedMatrix::set_column(int64_t column, const float* values) {
-  const int64_t base = column / kLanes * k_ * kLanes + column % kLanes;
   if (storage_ == WeightStorage::kFp32) {
-    float* to = reinterpret_cast<float*>(values_) + base;
-    for (int64_t i = 0; i < k_; ++i) to[i * kLanes] = values[i];
+    for (int64_t i = 0; i < k_; ++i) *at<float>(column, i) = values[i];
   } else if (storage_ == WeightStorage::kBf16) {
-    auto* to = reinterpret_cast<uint16_t*>(values_) + base;
-    for (int64_t i = 0; i < k_; ++i) to[i * kLanes] = to_bf16(values[i]);
+    for (int64_t i = 0; i < k_; ++i) *at<uint16_t>(column, i) = to_bf16(values[i]);
   } else {
     set_column_int8(column, values);
   }
 }
 
 void PackedMatrix::set_column_int8(int64_t column, const float* values) {
-  auto* to = reinterpret_cast<int8_t*>(values_) + column / kLanes * k_ * kLanes + column % kLanes;
   float* scales = scales_ + column / kLanes * groups() * kLanes + column % kLanes;
   for (int64_t g = 0; g < groups(); ++g) {
     const int64_t first = g * kInt8Group;
@@ -72,36 +82,34 @@ void PackedMatrix::set_column_int8(int64_t column, const float* values) {
       finite = finite && std::isfinite(values[i]);
     }
     // Damaged weights stay damaged: the logits will not be finite, which is what run() reports.
-    scales[g * kLanes] = finite ? largest / 127.0F : std::numeric_limits<float>::quiet_NaN();
-    // Below this the inverse leaves fp32's range; nobody sees such weights.
-    const float inverse = finite && largest > 1e-30F ? 127.0F / largest : 0.0F;
+    scales[g * kLanes] = finite ? largest / 127.0F * kInt8Shift : std::numeric_limits<float>::quiet_NaN();
+    // Below this, scales leave fp32's range; no sum notices such weights.
+    const float inverse = finite && largest > 1e-25F ? 127.0F / largest : 0.0F;
     for (int64_t i = first; i < last; ++i) {
       const float steps = finite ? std::nearbyint(values[i] * inverse) : 0.0F;
-      to[i * kLanes] = static_cast<int8_t>(std::clamp(steps, -127.0F, 127.0F));
+      *at<int8_t>(column, i) = static_cast<int8_t>(std::clamp(steps, -127.0F, 127.0F));
     }
   }
 }
 
 void PackedMatrix::column(int64_t column, float* out) const {
-  const int64_t base = column / kLanes * k_ * kLanes + column % kLanes;
   if (storage_ == WeightStorage::kFp32) {
-    const float* from = reinterpret_cast<const float*>(values_) + base;
-    for (int64_t i = 0; i < k_; ++i) out[i] = from[i * kLanes];
+    for (int64_t i = 0; i < k_; ++i) out[i] = *at<float>(column, i);
   } else if (storage_ == WeightStorage::kBf16) {
-    const auto* from = reinterpret_cast<const uint16_t*>(values_) + base;
-    for (int64_t i = 0; i < k_; ++i) out[i] = std::bit_cast<float>(static_cast<uint32_t>(from[i * kLanes]) << 16);
+    for (int64_t i = 0; i < k_; ++i) {
+      out[i] = std::bit_cast<float>(static_cast<uint32_t>(*at<uint16_t>(column, i)) << 16);
+    }
   } else {
-    const auto* from = reinterpret_cast<const int8_t*>(values_) + base;
     const float* scales = scales_ + column / kLanes * groups() * kLanes + column % kLanes;
     for (int64_t i = 0; i < k_; ++i) {
-      out[i] = static_cast<float>(from[i * kLanes]) * scales[i / kInt8Group * kLanes];
+      out[i] = static_cast<float>(*at<int8_t>(column, i)) / kInt8Shift * scales[i / kInt8Group * kLanes];
     }
   }
 }
 
 void PackedMatrix::select(int64_t first_panel, int64_t panels, Product& product) const {
   product.k = k_;
-  product.w = values_ + first_panel * k_ * kLanes * value_bytes(storage_);
+  product.w = reinterpret_cast<const float*>(values_) + first_panel * lines() * kLanes;
   product.scales = scales_ == nullptr ? nullptr : scales_ + first_panel * groups() * kLanes;
   product.panels = panels;
 }

@@ -1,5 +1,5 @@
-// A Linear [out, in] in the order products read it: panels of 16 output columns, [panels, in, 16], zeros in the columns
-// past `out`, as fp32, bf16 or int8 with scales (native/kernels.h, WeightStorage).
+// A Linear [out, in] in the order products read it: panels of 16 output columns, zeros in the columns past `out`, as
+// fp32, bf16 or int8 with scales (native/kernels.h, WeightStorage, has the layout).
 #pragma once
 
 #include <cstddef>
@@ -34,6 +34,10 @@ class PackedMatrix {
 
  private:
   int64_t groups() const { return (k_ + kInt8Group - 1) / kInt8Group; }
+  int64_t lines() const;  // of a panel
+  // Number i of a column.
+  template <class Value>
+  Value* at(int64_t column, int64_t i) const;
   void set_column(int64_t column, const float* values);
   void set_column_int8(int64_t column, const float* values);
 

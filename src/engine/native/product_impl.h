@@ -20,33 +20,51 @@ DEEPSEARCH_INLINE void finish(const Product& job, int64_t row, int64_t panel, V 
   value.store(c);
 }
 
-constexpr int64_t kFetch = 1024;
+// How far ahead of its use a panel is asked of memory: a few hundred cycles. Lines of several numbers take longer.
+template <class W>
+constexpr int64_t kLinesAhead = W::kPerLane > 2 ? 32 : 16;
+
+// A tile's panels, and where each of them continues in time: after its own last line comes the first of the next tile.
+template <class W, int kPanels>
+struct TilePanels {
+  DEEPSEARCH_INLINE TilePanels(const Product& job, int64_t panel) {
+    lines = (job.k + W::kPerLane - 1) / W::kPerLane;
+    turn = lines > kLinesAhead<W> ? (lines - kLinesAhead<W>)*W::kPerLane : 0;
+    DEEPSEARCH_UNROLL
+    for (int p = 0; p < kPanels; ++p) {
+      at[p] = job.w + (panel + p) * lines * kLanes;
+      own[p] = at[p] + kLinesAhead<W> * kLanes;
+      next[p] = own[p] + (kPanels - 1) * lines * kLanes;
+    }
+  }
+  int64_t lines;
+  int64_t turn;  // the first k that fetches from the next tile
+  const float* at[kPanels];
+  const float* own[kPanels];
+  const float* next[kPanels];
+};
 
 template <class W, int kRows, int kPanels>
 void product_tile(const Product& job, int64_t row, int64_t panel) {
-  using Value = typename W::Value;
   const float* a = job.a + row * job.a_stride;
-  const Value* w[kPanels];
-  DEEPSEARCH_UNROLL
-  for (int p = 0; p < kPanels; ++p) w[p] = static_cast<const Value*>(job.w) + (panel + p) * job.k * kLanes;
+  const TilePanels<W, kPanels> w(job, panel);
   V acc[kRows][kPanels];
+  clear(acc);
   if constexpr (W::kScaled) {
     const int64_t groups = (job.k + kInt8Group - 1) / kInt8Group;
     V total[kRows][kPanels];
-    DEEPSEARCH_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      DEEPSEARCH_UNROLL
-      for (int p = 0; p < kPanels; ++p) total[r][p] = V::zero();
-    }
+    clear(total);
     for (int64_t g = 0; g < groups; ++g) {
-      const int64_t last = (g + 1) * kInt8Group < job.k ? (g + 1) * kInt8Group : job.k;
-      accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, g * kInt8Group, last, acc);
+      const int64_t first = g * kInt8Group;
+      const int64_t last = first + kInt8Group < job.k ? first + kInt8Group : job.k;
+      accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, first < w.turn ? w.own : w.next, first, last, acc);
       DEEPSEARCH_UNROLL
       for (int p = 0; p < kPanels; ++p) {
         const V scale = V::load(job.scales + ((panel + p) * groups + g) * kLanes);
         DEEPSEARCH_UNROLL
         for (int r = 0; r < kRows; ++r) total[r][p] = V::fma(acc[r][p], scale, total[r][p]);
       }
+      clear(acc);
     }
     DEEPSEARCH_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -54,7 +72,8 @@ void product_tile(const Product& job, int64_t row, int64_t panel) {
       for (int p = 0; p < kPanels; ++p) finish(job, row + r, panel + p, total[r][p]);
     }
   } else {
-    accumulate<W, kRows, kPanels, kFetch>(a, job.a_stride, w, 0, job.k, acc);
+    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.own, 0, w.turn, acc);
+    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.next, w.turn, job.k, acc);
     DEEPSEARCH_UNROLL
     for (int r = 0; r < kRows; ++r) {
       DEEPSEARCH_UNROLL

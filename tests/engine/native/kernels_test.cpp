@@ -65,11 +65,16 @@ TEST(Kernels, ExponentialIsAccurate) {
 // What a product is, by the definition in kernels.h: chains of fused operations, in one order.
 std::vector<float> product_by_hand(WeightStorage storage, const std::vector<float>& a, int64_t rows, int64_t k,
                                    const Product& w, int64_t columns) {
+  const int64_t per_lane = storage == WeightStorage::kFp32 ? 1 : storage == WeightStorage::kBf16 ? 2 : 4;
+  const int64_t lines = (k + per_lane - 1) / per_lane;
   const auto value = [&](int64_t column, int64_t i) {
-    const int64_t index = (column / kLanes * k + i) * kLanes + column % kLanes;
-    if (storage == WeightStorage::kFp32) return static_cast<const float*>(w.w)[index];
-    if (storage == WeightStorage::kInt8) return static_cast<float>(static_cast<const int8_t*>(w.w)[index]);
-    return std::bit_cast<float>(static_cast<uint32_t>(static_cast<const uint16_t*>(w.w)[index]) << 16);
+    const float& lane = w.w[(column / kLanes * lines + i / per_lane) * kLanes + column % kLanes];
+    const auto word = std::bit_cast<uint32_t>(lane);
+    if (storage == WeightStorage::kFp32) return lane;
+    if (storage == WeightStorage::kInt8) {
+      return static_cast<float>(static_cast<int8_t>(word >> (8 * (i % 4)))) * 16777216.0F;
+    }
+    return std::bit_cast<float>(word >> (16 * (i % 2)) << 16);
   };
   const int64_t group = storage == WeightStorage::kInt8 ? kInt8Group : k;
   const int64_t groups = (k + group - 1) / group;
@@ -216,10 +221,11 @@ TEST(Kernels, AttentionsStepsDoNotDependOnRowsOrInstructionSet) {
     const std::vector<float> q = noise(kRows * d, 1, 0.5);
     const std::vector<float> keys = noise(6 * d * kLanes, 2);
     const std::vector<float> values = noise(6 * width * kLanes, 3);
-    const BlockView k{keys.data(), d * kLanes, table.data()};
-    const BlockView v{values.data(), width * kLanes, table.data()};
+    const BlockView k{keys.data(), d * kLanes, table.data(), 0};
+    const BlockView v{values.data(), width * kLanes, table.data(), 0};
     const int64_t positions = blocks * kLanes - 5;
     const int64_t stride = blocks * kLanes;
+    const BlockView ahead{values.data(), width * kLanes, table.data(), 3};  // no more than a hint
     std::vector<float> first;
     for (const Kernels* kernels : runnable_kernels()) {
       for (const int64_t together : {int64_t{1}, int64_t{2}, int64_t{5}, int64_t{12}, kRows}) {
@@ -227,16 +233,16 @@ TEST(Kernels, AttentionsStepsDoNotDependOnRowsOrInstructionSet) {
         std::vector<float> out(at(kRows * width), 0.0F);
         for (int64_t row = 0; row < kRows; row += together) {
           const int64_t n = std::min(together, kRows - row);
-          kernels->scores(q.data() + row * d, n, d, k, blocks, weights.data() + row * stride, stride);
+          kernels->scores(q.data() + row * d, n, d, k, blocks, weights.data() + row * stride, stride, ahead);
           std::vector<float> sums;
           for (int64_t r = row; r < row + n; ++r) {
             sums.push_back(kernels->softmax(weights.data() + r * stride, positions, stride));
           }
           // In two parts, as a shared prefix and a tail are.
-          kernels->mix(weights.data() + row * stride, stride, n, v, 32, width, out.data() + row * width);
-          const BlockView rest{values.data(), width * kLanes, table.data() + 2};
+          kernels->mix(weights.data() + row * stride, stride, n, v, 32, width, out.data() + row * width, ahead);
+          const BlockView rest{values.data(), width * kLanes, table.data() + 2, 0};
           kernels->mix(weights.data() + row * stride + 32, stride, n, rest, positions - 32, width,
-                       out.data() + row * width);
+                       out.data() + row * width, {});
           for (int64_t r = row; r < row + n; ++r) {
             kernels->divide(out.data() + r * width, width, sums[at(r - row)], out.data() + r * width);
           }
