@@ -1,5 +1,9 @@
 #include "engine/cuda/emulation.h"
 
+// A jump to another stack is no mistake here.
+#undef _FORTIFY_SOURCE
+
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -20,7 +24,9 @@ constexpr size_t kStackBytes = size_t{128} << 10;
 enum class State : uint8_t { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
 struct Fiber {
-  ucontext_t context{};
+  ucontext_t context{};  // to begin with; from then on `place`, since swapcontext is a system call
+  jmp_buf place{};
+  bool begun = false;
   std::unique_ptr<char[]> stack;
   State state = State::kDone;
   int turn = 0;                       // which half of the warp's slots the next exchange uses
@@ -33,7 +39,7 @@ struct Warp {
 
 // The block that runs now. Fibers and their stacks are kept from block to block.
 struct Block {
-  ucontext_t main{};
+  jmp_buf main{};
   void* main_fake_stack = nullptr;
   const void* main_stack = nullptr;
   size_t main_stack_size = 0;
@@ -69,7 +75,7 @@ void yield(State state) {
   Fiber& me = fiber(block.current);
   me.state = state;
   start_switch(&me.fake_stack, block.main_stack, block.main_stack_size);
-  swapcontext(&me.context, &block.main);
+  if (_setjmp(me.place) == 0) _longjmp(block.main, 1);
   finish_switch(me.fake_stack, nullptr, nullptr);
 }
 
@@ -83,14 +89,19 @@ void enter() {
   Fiber& me = fiber(block.current);
   me.state = State::kDone;
   start_switch(nullptr, block.main_stack, block.main_stack_size);
-  setcontext(&block.main);
+  _longjmp(block.main, 1);
+}
+
+void go_to(Fiber& next) {
+  if (next.begun) _longjmp(next.place, 1);
+  next.begun = true;
+  setcontext(&next.context);
 }
 
 void resume(int i) {
   block.current = i;
-  Fiber& next = fiber(i);
-  start_switch(&block.main_fake_stack, next.stack.get(), kStackBytes);
-  swapcontext(&block.main, &next.context);
+  start_switch(&block.main_fake_stack, fiber(i).stack.get(), kStackBytes);
+  if (_setjmp(block.main) == 0) go_to(fiber(i));
   finish_switch(block.main_fake_stack, nullptr, nullptr);
 }
 
@@ -113,6 +124,7 @@ void run_block() {
     makecontext(&f.context, enter, 0);
     f.state = State::kReady;
     f.turn = 0;
+    f.begun = false;
   }
   for (;;) {
     bool progress = false;
@@ -199,7 +211,9 @@ const void* aligned(const void* address, size_t alignment) {
   return address;
 }
 
-float half_to_float(uint16_t bits) {
+namespace {
+
+float widen_half(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const int fraction = bits & 1023;
   float value = 0;
@@ -211,6 +225,17 @@ float half_to_float(uint16_t bits) {
     value = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
   }
   return (bits & 0x8000) != 0 ? -value : value;
+}
+
+}  // namespace
+
+float half_to_float(uint16_t bits) {
+  static const std::vector<float> table = [] {
+    std::vector<float> values;
+    for (uint32_t i = 0; i < 0x10000; ++i) values.push_back(widen_half(static_cast<uint16_t>(i)));
+    return values;
+  }();
+  return table[bits];
 }
 
 uint16_t float_to_half(float value) {
