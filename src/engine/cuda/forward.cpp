@@ -161,9 +161,14 @@ void Forward::compute_logits(int first, int rows, const DeviceWeights& weights) 
   multiply(x, weights.head(), logits_.data(), rows, shape_.vocab, shape_.hidden, shape_.vocab, Epilogue::kStoreFloat);
 }
 
-const float* Forward::logits_of(int logit_row, int n_logit_rows, const DeviceWeights& weights) {
-  const int first = logit_row / static_cast<int>(kLogitRows) * static_cast<int>(kLogitRows);
-  compute_logits(first, std::min(static_cast<int>(kLogitRows), n_logit_rows - first), weights);
+int Forward::first_kept(int n_logit_rows) {
+  return n_logit_rows == 0 ? 0 : (n_logit_rows - 1) / static_cast<int>(kLogitRows) * static_cast<int>(kLogitRows);
+}
+
+const float* Forward::logits_of(int logit_row, int n_logit_rows, int& kept, const DeviceWeights& weights) {
+  const int first = first_kept(logit_row + 1);
+  if (first != kept) compute_logits(first, std::min(static_cast<int>(kLogitRows), n_logit_rows - first), weights);
+  kept = first;
   return logits_.as<float>() + (logit_row - first) * shape_.vocab;
 }
 

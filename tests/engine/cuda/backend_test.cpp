@@ -61,8 +61,8 @@ class Runner {
     pass_.spans.push_back({.first_token = static_cast<int32_t>(pass_.tokens.size()), .n_tokens = n, .start = s.computed, .first_block = static_cast<int32_t>(pass_.tables.size()), .n_blocks = static_cast<int32_t>(s.table.size())});
     pass_.tokens.insert(pass_.tokens.end(), s.tokens.begin() + s.computed, s.tokens.begin() + s.computed + n);
     pass_.tables.insert(pass_.tables.end(), s.table.begin(), s.table.end());
-    for (int i = 0; i < n; ++i) rows_.push_back({s, s.computed + i});
     s.computed += n;
+    for (int i = 0; i < n; ++i) rows_.push_back({s, s.computed - n + i});
   }
 
   // A draw of every row; each compared. Returns the logits.
@@ -92,10 +92,12 @@ class Runner {
   Token random_token() { return numbers_.below(static_cast<int>(model_.model_config().vocab_size)); }
 
   void compare(const Row& row, const std::vector<float>& got, const SampledToken& drawn) {
-    std::vector<Token> tokens(row.sequence.tokens.begin(), row.sequence.tokens.begin() + row.position + 1);
-    auto [found, is_new] = expected_.try_emplace(tokens);
-    if (is_new) found->second = decoder_.logits(tokens).back();
-    const std::vector<double>& want = found->second;
+    const auto prefix = [&](int n) { return std::vector<Token>(row.sequence.tokens.begin(), row.sequence.tokens.begin() + n); };
+    if (expected_.count(prefix(row.position + 1)) == 0) {
+      const auto logits = decoder_.logits(prefix(row.sequence.computed));
+      for (int n = 1; n <= row.sequence.computed; ++n) expected_[prefix(n)] = logits[static_cast<size_t>(n) - 1];
+    }
+    const std::vector<double>& want = expected_.at(prefix(row.position + 1));
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) {
       worst_ = std::max(worst_, std::abs(got[i] - want[i]));
