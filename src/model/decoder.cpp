@@ -1,5 +1,9 @@
 #include "model/decoder.h"
 
+#include <algorithm>
+#include <optional>
+#include <span>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -18,10 +22,52 @@ namespace deepsearch {
 
 namespace {
 
-// One decoder layer's parameters, in expected_tensors() order.
+// One decoder layer's parameters; those the family does not have are undefined.
 struct Layer {
-  at::Tensor input_norm, q, k, v, o, post_norm, gate, up, down;
+  at::Tensor input_norm, q, q_bias, k, k_bias, v, v_bias, o, o_bias, q_norm, k_norm, post_norm, gate, up, down;
 };
+
+// The layer's parameters in expected_tensors() order.
+std::vector<at::Tensor*> parameters_of(Layer& layer, const ModelConfig& config) {
+  std::vector<at::Tensor*> all = {&layer.input_norm};
+  const auto add_linear = [&](at::Tensor& weight, at::Tensor& bias, bool with_bias) {
+    all.push_back(&weight);
+    if (with_bias) all.push_back(&bias);
+  };
+  add_linear(layer.q, layer.q_bias, config.qkv_bias);
+  add_linear(layer.k, layer.k_bias, config.qkv_bias);
+  add_linear(layer.v, layer.v_bias, config.qkv_bias);
+  add_linear(layer.o, layer.o_bias, config.out_bias);
+  if (config.qk_norm) all.insert(all.end(), {&layer.q_norm, &layer.k_norm});
+  all.insert(all.end(), {&layer.post_norm, &layer.gate, &layer.up, &layer.down});
+  return all;
+}
+
+// Values of one tensor into `to`, a chunk at a time.
+void copy_values(const WeightSource& source, size_t index, const at::Tensor& to) {
+  constexpr int64_t kChunk = int64_t{1} << 20;
+  const at::Tensor flat = to.view(-1);
+  const TensorView tensor = source.view(index);
+  std::vector<float> chunk(static_cast<size_t>(std::min(kChunk, tensor.count)));
+  for (int64_t first = 0; first < tensor.count; first += kChunk) {
+    const int64_t n = std::min(kChunk, tensor.count - first);
+    tensor.read(first, std::span(chunk).first(static_cast<size_t>(n)));
+    flat.narrow(0, first, n).copy_(at::from_blob(chunk.data(), {n}, at::kFloat));
+  }
+  source.release(index);
+}
+
+// [max_positions, head_dim/2] each.
+struct Angles {
+  at::Tensor cosines, sines;
+};
+Angles make_angles(const ModelConfig& config, const at::TensorOptions& options) {
+  RopeTable table = make_rope_table(config, config.max_positions);
+  const auto to_device = [&](std::vector<float>& values) {
+    return at::from_blob(values.data(), {table.n_positions, table.half_dim}, at::kFloat).to(options, false, true);
+  };
+  return {to_device(table.cosines), to_device(table.sines)};
+}
 
 }  // namespace
 
@@ -31,7 +77,7 @@ struct Decoder::Impl {
   std::vector<at::Tensor> parameters;
   at::Tensor embedding, final_norm, head;
   std::vector<Layer> layers;
-  at::Tensor cosines, sines;  // [max_positions, head_dim/2]
+  Angles angles;
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
     return rms_norm(x, weight, config.rms_norm_eps);
@@ -47,8 +93,15 @@ at::Tensor Decoder::Impl::attention(const Layer& layer, const at::Tensor& normed
   const int64_t length = normed.size(1);
   const int64_t n_heads = config.n_heads;
   const int64_t n_kv = config.n_kv_heads;
-  const at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}))
-                                .view({rows, length, n_heads + 2 * n_kv, config.head_dim});
+  std::optional<at::Tensor> bias;
+  if (config.qkv_bias) bias = at::cat({layer.q_bias, layer.k_bias, layer.v_bias});
+  at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}), bias)
+                          .view({rows, length, n_heads + 2 * n_kv, config.head_dim});
+  if (config.qk_norm) {
+    joined = at::cat({norm(joined.narrow(2, 0, n_heads), layer.q_norm),
+                      norm(joined.narrow(2, n_heads, n_kv), layer.k_norm), joined.narrow(2, n_heads + n_kv, n_kv)},
+                     2);
+  }
   const QueryKeyValue heads = split_and_rotate(joined, n_heads, n_kv, cos, sin);
   std::optional<at::Tensor> attention_mask;
   if (mask.defined()) attention_mask = mask;
@@ -56,7 +109,8 @@ at::Tensor Decoder::Impl::attention(const Layer& layer, const at::Tensor& normed
       at::scaled_dot_product_attention(heads.q, heads.k, heads.v, attention_mask, /*dropout_p=*/0.0,
                                        /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt,
                                        /*enable_gqa=*/n_kv != n_heads);
-  return at::linear(mixed.transpose(1, 2).reshape({rows, length, n_heads * config.head_dim}), layer.o);
+  return at::linear(mixed.transpose(1, 2).reshape({rows, length, n_heads * config.head_dim}), layer.o,
+                    config.out_bias ? std::optional(layer.o_bias) : std::nullopt);
 }
 
 at::Tensor Decoder::Impl::feed_forward(const Layer& layer, const at::Tensor& normed) const {
@@ -75,21 +129,12 @@ Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dt
   impl_->embedding = *next++;
   for (int64_t i = 0; i < config.n_layers; ++i) {
     Layer layer;
-    for (at::Tensor* tensor : {&layer.input_norm, &layer.q, &layer.k, &layer.v, &layer.o, &layer.post_norm, &layer.gate,
-                               &layer.up, &layer.down}) {
-      *tensor = *next++;
-    }
+    for (at::Tensor* tensor : parameters_of(layer, config)) *tensor = *next++;
     impl_->layers.push_back(std::move(layer));
   }
   impl_->final_norm = *next++;
   impl_->head = config.tie_embeddings ? impl_->embedding : *next++;
-
-  RopeTable table = make_rope_table(config);
-  const auto to_device = [&](std::vector<float>& values) {
-    return at::from_blob(values.data(), {table.n_positions, table.half_dim}, at::kFloat).to(options, false, true);
-  };
-  impl_->cosines = to_device(table.cosines);
-  impl_->sines = to_device(table.sines);
+  impl_->angles = make_angles(config, options);
 }
 
 Decoder::~Decoder() = default;
@@ -103,27 +148,26 @@ const std::vector<at::Tensor>& Decoder::parameters() const {
   return impl_->parameters;
 }
 
-void Decoder::load(const ModelWeights& weights) {
+void Decoder::load(const WeightSource& weights) {
   const c10::NoGradGuard no_grad;
-  if (weights.tensors.size() != impl_->expected.size()) {
-    failure("decoder: {} tensors to load, the model has {}", weights.tensors.size(), impl_->expected.size());
+  const std::vector<TensorShape>& expected = impl_->expected;
+  if (weights.tensor_count() != expected.size()) {
+    failure("decoder: {} tensors to load, the model has {}", weights.tensor_count(), expected.size());
   }
-  for (size_t i = 0; i < impl_->expected.size(); ++i) {
-    const HostTensor& tensor = weights.tensors[i];
-    const TensorShape& expected = impl_->expected[i];
-    if (tensor.name != expected.name || tensor.shape != expected.shape ||
-        tensor.values.size() != static_cast<size_t>(impl_->parameters[i].numel())) {
-      failure("decoder: tensor {} to load is \"{}\" {}, expected \"{}\" {}", i, tensor.name, shape_text(tensor.shape),
-              expected.name, shape_text(expected.shape));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const TensorView tensor = weights.view(i);
+    if (*tensor.name != expected[i].name || !std::ranges::equal(tensor.shape, expected[i].shape) ||
+        tensor.count != impl_->parameters[i].numel()) {
+      failure("decoder: tensor {} to load is \"{}\" {}, expected \"{}\" {}", i, *tensor.name, shape_text(tensor.shape),
+              expected[i].name, shape_text(expected[i].shape));
     }
-    // copy_ only reads its argument.
-    impl_->parameters[i].copy_(at::from_blob(const_cast<float*>(tensor.values.data()), expected.shape, at::kFloat));
+    copy_values(weights, i, impl_->parameters[i]);
   }
 }
 
 ModelWeights Decoder::store() const {
   const c10::NoGradGuard no_grad;
-  ModelWeights weights{.config = impl_->config, .tensors = {}};
+  ModelWeights weights(impl_->config, {});
   for (size_t i = 0; i < impl_->expected.size(); ++i) {
     const at::Tensor host = impl_->parameters[i].to(at::kCPU, at::kFloat).contiguous();
     const float* values = host.const_data_ptr<float>();
@@ -137,9 +181,11 @@ ModelWeights Decoder::store() const {
 at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& mask) const {
   const Impl& m = *impl_;
   // [B or 1, T, 1, head_dim/2]: the same for all heads.
-  const at::Tensor cos =
-      m.cosines.index_select(0, positions.flatten()).view({positions.size(0), -1, 1, m.cosines.size(1)});
-  const at::Tensor sin = m.sines.index_select(0, positions.flatten()).view({positions.size(0), -1, 1, m.sines.size(1)});
+  const auto at_positions = [&](const at::Tensor& table) {
+    return table.index_select(0, positions.flatten()).view({positions.size(0), -1, 1, table.size(1)});
+  };
+  const at::Tensor cos = at_positions(m.angles.cosines);
+  const at::Tensor sin = at_positions(m.angles.sines);
   at::Tensor x = at::embedding(m.embedding, tokens);
   for (const Layer& layer : m.layers) {
     x = x + m.attention(layer, m.norm(x, layer.input_norm), cos, sin, mask);

@@ -1,8 +1,10 @@
-// Decoder: the Llama network in LibTorch with gradients, used for training (learn/) and as the reference that the
-// engines' own kernels are compared with. Numerically transformers' LlamaForCausalLM (tests/oracle/model_oracle.py).
+// Decoder: the Llama network and its relatives in LibTorch with gradients, used for training (learn/) and as the
+// reference that the engines' own kernels are compared with. Numerically transformers' LlamaForCausalLM,
+// Qwen2ForCausalLM and Qwen3ForCausalLM (tests/oracle/model_oracle.py).
 //
 //   x = embed(tokens)                                                        [B, T, hidden]
 //   per layer:  x += o_proj(attention(rotate(q, k), v)),  q, k, v of rms_norm(x)
+//               with biases where the family has them; Qwen3 normalises each head of q and k before it is rotated
 //               x += down_proj(silu(gate_proj(n)) · up_proj(n)),  n = rms_norm(x)
 //   logits = head(rms_norm(x))                                               [B, T, vocab]
 //
@@ -30,8 +32,9 @@ class Decoder {
   const ModelConfig& config() const;
 
   // Copies the values in place: the parameter tensors stay the same objects, so an optimiser's state stays theirs.
-  // failure() when the shapes are not this model's.
-  void load(const ModelWeights& weights);
+  // failure() when the shapes are not this model's. Tensor by tensor: of a folder's files no more than a few MB are in
+  // memory at a time.
+  void load(const WeightSource& weights);
   ModelWeights store() const;  // host, fp32
 
   // expected_tensors() order; leaves that require grad, on the device.

@@ -106,20 +106,8 @@ std::string config_text(const Config& config) {
 }
 
 ModelConfig model_config_of(const ModelParams& model, const Task& task) {
-  ModelConfig config;
+  ModelConfig config = fresh_model_config(model);
   config.vocab_size = static_cast<int64_t>(task.vocabulary().size());
-  config.hidden_size = model.hidden_size;
-  config.n_layers = model.n_layers;
-  config.n_heads = model.n_heads;
-  config.n_kv_heads = model.n_kv_heads;
-  if (model.n_heads < 1 || model.hidden_size % model.n_heads != 0) {
-    bad_input("[model].hidden_size is {}, which is no multiple of [model].n_heads, {}", model.hidden_size,
-              model.n_heads);
-  }
-  config.head_dim = model.hidden_size / model.n_heads;
-  config.intermediate_size = model.intermediate_size;
-  config.max_positions = model.max_positions;
-  config.tie_embeddings = model.tie_embeddings;
   config.pad_token = task.pad_token();
   config.eos_tokens = task.eos_tokens();
   check_model_config(config);

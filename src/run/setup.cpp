@@ -65,8 +65,8 @@ ModelWeights start_weights(const Config& config, const Task& task) {
 }
 
 std::string describe_model(const ModelWeights& weights) {
-  return fmt::format("llama, {} parameters, {} layers of {}", parameter_count(weights.config), weights.config.n_layers,
-                     weights.config.hidden_size);
+  return fmt::format("{}, {} parameters, {} layers of {}", family_name(weights.config.family),
+                     parameter_count(weights.config), weights.config.n_layers, weights.config.hidden_size);
 }
 
 void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Task& task) {

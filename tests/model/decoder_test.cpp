@@ -59,14 +59,18 @@ class SlowDecoder {
       add_attention(prefix, x);
       for (auto& row : x) add_feed_forward(prefix, row);
     }
-    const std::string head = config_.tie_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+    const std::string head = config_.tie_embeddings ? "model.embed_tokens" : "lm_head";
     return product(head, normed("model.norm.weight", x.back()));
   }
 
  private:
-  std::vector<double> product(const std::string& name, const std::vector<double>& in) {
-    const HostTensor& matrix = weights_.at(name);
+  std::vector<double> product(const std::string& name, const std::vector<double>& in, bool bias = false) {
+    const HostTensor& matrix = weights_.at(name + ".weight");
     std::vector<double> out(static_cast<size_t>(matrix.shape[0]), 0.0);
+    if (bias) {
+      const std::vector<float>& values = weights_.at(name + ".bias").values;
+      out.assign(values.begin(), values.end());
+    }
     for (size_t o = 0; o < out.size(); ++o) {
       for (size_t i = 0; i < in.size(); ++i) out[o] += matrix.values[o * in.size() + i] * in[i];
     }
@@ -79,6 +83,14 @@ class SlowDecoder {
     const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x.size()) + config_.rms_norm_eps);
     for (size_t i = 0; i < x.size(); ++i) x[i] *= scale * weights_.at(name).values[i];
     return x;
+  }
+
+  void norm_heads(const std::string& name, std::vector<double>& heads) {
+    const auto dim = static_cast<std::ptrdiff_t>(config_.head_dim);
+    for (auto head = heads.begin(); head != heads.end(); head += dim) {
+      const std::vector<double> one = normed(name, {head, head + dim});
+      std::copy(one.begin(), one.end(), head);
+    }
   }
 
   void rotate(std::vector<double>& heads, size_t position) const {
@@ -103,9 +115,13 @@ class SlowDecoder {
     std::vector<std::vector<double>> v;
     for (size_t t = 0; t < x.size(); ++t) {
       const auto n = normed(prefix + "input_layernorm.weight", x[t]);
-      q.push_back(product(prefix + "self_attn.q_proj.weight", n));
-      k.push_back(product(prefix + "self_attn.k_proj.weight", n));
-      v.push_back(product(prefix + "self_attn.v_proj.weight", n));
+      q.push_back(product(prefix + "self_attn.q_proj", n, config_.qkv_bias));
+      k.push_back(product(prefix + "self_attn.k_proj", n, config_.qkv_bias));
+      v.push_back(product(prefix + "self_attn.v_proj", n, config_.qkv_bias));
+      if (config_.qk_norm) {
+        norm_heads(prefix + "self_attn.q_norm.weight", q.back());
+        norm_heads(prefix + "self_attn.k_norm.weight", k.back());
+      }
       rotate(q.back(), t);
       rotate(k.back(), t);
     }
@@ -125,17 +141,17 @@ class SlowDecoder {
           for (size_t i = 0; i < dim; ++i) mixed[at + i] += weight[s] / sum * v[s][kv + i];
         }
       }
-      const auto out = product(prefix + "self_attn.o_proj.weight", mixed);
+      const auto out = product(prefix + "self_attn.o_proj", mixed, config_.out_bias);
       for (size_t i = 0; i < out.size(); ++i) x[t][i] += out[i];
     }
   }
 
   void add_feed_forward(const std::string& prefix, std::vector<double>& x) {
     const auto n = normed(prefix + "post_attention_layernorm.weight", x);
-    auto gate = product(prefix + "mlp.gate_proj.weight", n);
-    const auto up = product(prefix + "mlp.up_proj.weight", n);
+    auto gate = product(prefix + "mlp.gate_proj", n);
+    const auto up = product(prefix + "mlp.up_proj", n);
     for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1.0 + std::exp(-gate[i]));
-    const auto out = product(prefix + "mlp.down_proj.weight", gate);
+    const auto out = product(prefix + "mlp.down_proj", gate);
     for (size_t i = 0; i < out.size(); ++i) x[i] += out[i];
   }
 
@@ -144,9 +160,7 @@ class SlowDecoder {
 };
 
 TEST(Decoder, AgreesWithTheSlowNetwork) {
-  for (const bool tied : {false, true}) {
-    ModelConfig config = small_model_config();
-    config.tie_embeddings = tied;
+  for (const auto& [name, config] : family_shapes()) {
     const ModelWeights weights = lively_weights(config, 4);
     Decoder decoder(config, at::kCPU, at::kDouble);
     decoder.load(weights);
@@ -159,7 +173,8 @@ TEST(Decoder, AgreesWithTheSlowNetwork) {
       const std::vector<double> expected = slow.last_logits(prefix);
       for (int64_t word = 0; word < config.vocab_size; ++word) {
         // The rotary table is fp32 as in transformers, hence not 1e-12.
-        ASSERT_NEAR(logits[0][t][word].item<double>(), expected[static_cast<size_t>(word)], 1e-5) << t << " " << word;
+        ASSERT_NEAR(logits[0][t][word].item<double>(), expected[static_cast<size_t>(word)], 1e-5)
+            << name << " " << t << " " << word;
       }
     }
   }
@@ -167,9 +182,7 @@ TEST(Decoder, AgreesWithTheSlowNetwork) {
 
 // d(loss)/d(parameter) by central differences, for a few elements of every tensor.
 TEST(Decoder, GradientsAgreeWithFiniteDifferences) {
-  for (const bool tied : {false, true}) {
-    ModelConfig config = small_model_config();
-    config.tie_embeddings = tied;
+  for (const auto& [name, config] : family_shapes()) {
     Decoder decoder = make_decoder(config, 5, at::kDouble);
     const at::Tensor tokens = random_tokens(config, 2, 7, 2);
     const at::Tensor targets = random_tokens(config, 2, 7, 3).flatten();
@@ -192,25 +205,43 @@ TEST(Decoder, GradientsAgreeWithFiniteDifferences) {
         const double below = loss().item<double>();
         flat[at].fill_(value);
         const double expected = (above - below) / (2 * step);
-        EXPECT_NEAR(parameter.grad().view(-1)[at].item<double>(), expected, 1e-8 + 1e-6 * std::abs(expected));
+        EXPECT_NEAR(parameter.grad().view(-1)[at].item<double>(), expected, 1e-8 + 1e-6 * std::abs(expected)) << name;
       }
     }
   }
 }
 
 TEST(Decoder, GradientsInFloatAgreeWithDouble) {
-  const ModelConfig config = small_model_config();
-  const Decoder single = make_decoder(config, 6);
-  const Decoder exact = make_decoder(config, 6, at::kDouble);
-  const at::Tensor tokens = random_tokens(config, 3, 20, 2);
-  for (const Decoder* decoder : {&single, &exact}) {
-    const at::Tensor logits = decoder->logits(decoder->hidden(tokens, counted_positions(20)));
-    at::cross_entropy_loss(logits.flatten(0, 1), tokens.flatten()).backward();
+  for (const auto& [name, config] : family_shapes()) {
+    const Decoder single = make_decoder(config, 6);
+    const Decoder exact = make_decoder(config, 6, at::kDouble);
+    const at::Tensor tokens = random_tokens(config, 3, 20, 2);
+    for (const Decoder* decoder : {&single, &exact}) {
+      const at::Tensor logits = decoder->logits(decoder->hidden(tokens, counted_positions(20)));
+      at::cross_entropy_loss(logits.flatten(0, 1), tokens.flatten()).backward();
+    }
+    for (size_t i = 0; i < single.parameters().size(); ++i) {
+      const at::Tensor expected = exact.parameters()[i].grad();
+      EXPECT_LT(largest(single.parameters()[i].grad() - expected), 1e-5 * (1.0 + largest(expected)))
+          << name << " " << i;
+    }
   }
-  for (size_t i = 0; i < single.parameters().size(); ++i) {
-    const at::Tensor expected = exact.parameters()[i].grad();
-    EXPECT_LT(largest(single.parameters()[i].grad() - expected), 1e-5 * (1.0 + largest(expected))) << i;
+}
+
+// A scaling changes the angles and nothing else; what the angles are is rope_test.cpp's and the oracle's matter.
+TEST(Decoder, TurnsByTheScaledAngles) {
+  const at::Tensor tokens = random_tokens(small_model_config(), 1, 12, 1);
+  const at::Tensor plain = make_decoder(small_model_config(), 4).hidden(tokens, counted_positions(12));
+  for (const auto& [name, scaling] : rope_scalings()) {
+    ModelConfig config = small_model_config();
+    config.rope_scaling = scaling;
+    const Decoder decoder = make_decoder(config, 4);
+    EXPECT_GT(largest(decoder.hidden(tokens, counted_positions(12)) - plain), 1e-3) << name;
   }
+  // Linear scaling by 3 takes position 3·t to t.
+  ModelConfig config = small_model_config();
+  config.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = 3.0};
+  EXPECT_LT(largest(plain - make_decoder(config, 4).hidden(tokens, counted_positions(12) * 3)), 1e-4);
 }
 
 TEST(Decoder, CausalFlagIsTheTriangularMask) {
@@ -261,23 +292,35 @@ TEST(Decoder, OnlyDifferencesOfPositionsMatter) {
 }
 
 TEST(Decoder, LoadsInPlaceAndStores) {
-  const ModelConfig config = small_model_config();
-  Decoder decoder(config, at::kCPU);
-  const at::Tensor before = decoder.parameters()[3];
-  const ModelWeights weights = lively_weights(config, 10);
-  decoder.load(weights);
-  EXPECT_TRUE(before.is_same(decoder.parameters()[3]));
-  EXPECT_EQ(flatten(decoder.store()), flatten(weights));
-  const std::vector<TensorShape> expected = expected_tensors(config);
-  ASSERT_EQ(decoder.parameters().size(), expected.size());
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const at::Tensor& parameter = decoder.parameters()[i];
-    EXPECT_TRUE(parameter.is_leaf() && parameter.requires_grad()) << expected[i].name;
-    EXPECT_EQ(parameter.sizes().vec(), expected[i].shape) << expected[i].name;
+  for (const auto& [name, config] : family_shapes()) {
+    Decoder decoder(config, at::kCPU);
+    const at::Tensor before = decoder.parameters()[3];
+    const ModelWeights weights = lively_weights(config, 10);
+    decoder.load(weights);
+    EXPECT_TRUE(before.is_same(decoder.parameters()[3]));
+    EXPECT_EQ(flatten(decoder.store()), flatten(weights)) << name;
+    const std::vector<TensorShape> expected = expected_tensors(config);
+    ASSERT_EQ(decoder.parameters().size(), expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const at::Tensor& parameter = decoder.parameters()[i];
+      EXPECT_TRUE(parameter.is_leaf() && parameter.requires_grad()) << expected[i].name;
+      EXPECT_EQ(parameter.sizes().vec(), expected[i].shape) << expected[i].name;
+    }
+    ModelConfig other = config;
+    other.intermediate_size = 25;
+    EXPECT_THROW(decoder.load(fresh_weights(other, 1)), Error);
   }
-  ModelConfig other = config;
-  other.intermediate_size = 25;
-  EXPECT_THROW(decoder.load(fresh_weights(other, 1)), Error);
+}
+
+// From a folder's mapped files, without a ModelWeights between.
+TEST(Decoder, LoadsFromAFolder) {
+  const TemporaryFolder folder;
+  const ModelConfig config = family_shapes()[3].second;
+  const ModelWeights weights = lively_weights(config, 10);
+  save_model(folder.path(), weights, "");
+  Decoder decoder(config, at::kCPU);
+  decoder.load(*open_model(folder.path()));
+  EXPECT_EQ(flatten(decoder.store()), flatten(weights));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <string>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,6 +14,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/rng.h"
+#include "model/safetensors.h"
 #include "model/weights.h"
 
 namespace deepsearch {
@@ -32,13 +35,63 @@ inline ModelConfig small_model_config() {
   return config;
 }
 
+// One small shape of each kind of network: {name, shape}.
+inline std::vector<std::pair<std::string, ModelConfig>> family_shapes() {
+  const ModelConfig llama = small_model_config();
+  ModelConfig biased = llama;
+  set_family(biased, ModelFamily::kLlama, /*attention_bias=*/true);
+  biased.tie_embeddings = true;
+  ModelConfig qwen2 = llama;
+  set_family(qwen2, ModelFamily::kQwen2);
+  qwen2.n_kv_heads = 1;
+  ModelConfig qwen3 = llama;
+  set_family(qwen3, ModelFamily::kQwen3);
+  qwen3.head_dim = 6;  // not hidden_size / n_heads
+  qwen3.tie_embeddings = true;
+  ModelConfig qwen3_biased = llama;
+  set_family(qwen3_biased, ModelFamily::kQwen3, /*attention_bias=*/true);
+  return {
+      {"llama", llama}, {"llama_biased", biased}, {"qwen2", qwen2}, {"qwen3", qwen3}, {"qwen3_biased", qwen3_biased}};
+}
+
+// Each kind of scaling, for small_model_config()'s 40 positions: {name, scaling}.
+inline std::vector<std::pair<std::string, RopeScaling>> rope_scalings() {
+  using Kind = RopeScaling::Kind;
+  return {{"linear", {.kind = Kind::kLinear, .factor = 4.0}},
+          {"llama3",
+           {.kind = Kind::kLlama3,
+            .factor = 8.0,
+            .original_max_positions = 16,
+            .low_freq_factor = 1.0,
+            .high_freq_factor = 4.0}},
+          {"yarn", {.kind = Kind::kYarn, .factor = 4.0, .original_max_positions = 10}},
+          {"yarn_given",
+           {.kind = Kind::kYarn,
+            .factor = 2.5,
+            .original_max_positions = 16,
+            .beta_fast = 4.0,
+            .beta_slow = 0.5,
+            .attention_factor = 1.25,
+            .truncate = false}}};
+}
+
+inline void write_safetensors(const std::filesystem::path& path, const std::vector<HostTensor>& tensors,
+                              DType type = DType::kF32) {
+  std::vector<TensorShape> shapes;
+  for (const HostTensor& tensor : tensors) shapes.push_back({tensor.name, tensor.shape});
+  const ModelWeights source({}, tensors);
+  SafetensorsWriter writer(path, shapes, type);
+  for (size_t i = 0; i < tensors.size(); ++i) writer.append(source.view(i));
+  writer.publish();
+}
+
 // fresh_weights are nearly linear near zero; these are large enough that softmax, norms and SiLU all matter.
 inline ModelWeights lively_weights(const ModelConfig& config, uint64_t seed) {
   ModelWeights weights = fresh_weights(config, seed);
   RandomStream random(seed, RngPurpose::kTests, 1);
   for (HostTensor& tensor : weights.tensors) {
     for (float& value : tensor.values) {
-      value = tensor.shape.size() == 1 ? static_cast<float>(1.0 + 0.3 * random.normal()) : 15.0F * value;
+      value = tensor.name.ends_with("norm.weight") ? static_cast<float>(1.0 + 0.3 * random.normal()) : 15.0F * value;
     }
   }
   return weights;

@@ -6,9 +6,11 @@
 #include <iostream>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
 #include "model/decoder.h"
+#include "model/rope.h"
 #include "model_fixtures.h"
 
 namespace deepsearch {
@@ -19,8 +21,10 @@ using nlohmann::json;
 using TokenRows = std::vector<std::vector<int64_t>>;
 using LogitRows = std::vector<std::vector<std::vector<float>>>;
 
-LogitRows logits_of(const ModelWeights& weights, const TokenRows& rows) {
-  Decoder decoder(weights.config, at::kCPU);
+LogitRows logits_of(const WeightSource& weights, const TokenRows& rows) {
+  const c10::NoGradGuard no_grad;
+  const ModelConfig& config = weights.model_config();
+  Decoder decoder(config, at::kCPU);
   decoder.load(weights);
   LogitRows result;
   for (const std::vector<int64_t>& row : rows) {
@@ -30,13 +34,18 @@ LogitRows logits_of(const ModelWeights& weights, const TokenRows& rows) {
     result.emplace_back();
     for (int64_t t = 0; t < length; ++t) {
       const float* values = logits[t].const_data_ptr<float>();
-      result.back().emplace_back(values, values + weights.config.vocab_size);
+      result.back().emplace_back(values, values + config.vocab_size);
     }
   }
   return result;
 }
 
-std::vector<ModelConfig> oracle_shapes() {
+struct OracleCase {
+  ModelConfig config;
+  SaveOptions options = {};
+};
+
+std::vector<OracleCase> oracle_cases() {
   ModelConfig plain = small_model_config();
   plain.eos_tokens = {2};
   plain.n_kv_heads = plain.n_heads;
@@ -55,7 +64,20 @@ std::vector<ModelConfig> oracle_shapes() {
   ModelConfig usual;  // the embedded tasks' shape
   usual.vocab_size = 60;
   usual.eos_tokens = {3};
-  return {plain, grouped, tied, wide_heads, usual};
+  std::vector<OracleCase> cases = {{plain}, {grouped}, {tied}, {wide_heads}, {usual}};
+  for (const auto& [name, config] : family_shapes()) cases.push_back({config});
+  for (const auto& [name, scaling] : rope_scalings()) {
+    ModelConfig scaled = plain;
+    scaled.rope_scaling = scaling;
+    cases.push_back({scaled});
+  }
+  for (OracleCase& oracle : cases) {  // families and number formats in turn, some of them in shards
+    const size_t i = static_cast<size_t>(&oracle - cases.data());
+    if (i % 3 == 1) oracle.options.type = DType::kBF16;
+    if (i % 4 == 2) oracle.options.shard_bytes = 3000;
+  }
+  cases.push_back({family_shapes()[3].second, {.type = DType::kBF16, .shard_bytes = 3000}});
+  return cases;
 }
 
 // The vocabulary's words are w0, w1, …, for AutoTokenizer.
@@ -77,22 +99,37 @@ std::string word_tokenizer(const ModelConfig& config) {
 TEST(ModelOracle, WritesFolders) {
   const char* target = std::getenv("DEEPSEARCH_ORACLE_OUT");
   if (target == nullptr) GTEST_SKIP() << "run by tests/oracle/model_oracle.py";
-  const std::vector<ModelConfig> shapes = oracle_shapes();
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    const std::filesystem::path folder = std::filesystem::path(target) / fmt::format("case{}", i);
-    const ModelWeights weights = lively_weights(shapes[i], i);
-    save_model(folder, weights, i % 2 == 0 ? word_tokenizer(shapes[i]) : "");
+  const std::vector<OracleCase> cases = oracle_cases();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const ModelConfig& config = cases[i].config;
+    const std::filesystem::path folder = std::filesystem::path(target) / fmt::format("case{:02}", i);
+    save_model(folder, lively_weights(config, i), i % 2 == 0 ? word_tokenizer(config) : "", cases[i].options);
     RandomStream random(i, RngPurpose::kTests, 5);
     TokenRows rows;
     for (const size_t length : {1, 9, 40}) {
       rows.emplace_back(length);
       for (int64_t& token : rows.back()) {
-        token = static_cast<int64_t>(random.below(static_cast<uint64_t>(shapes[i].vocab_size)));
+        token = static_cast<int64_t>(random.below(static_cast<uint64_t>(config.vocab_size)));
       }
     }
     write_file_atomically(folder / "tokens.json", json(rows).dump());
-    write_file_atomically(folder / "logits.json", json(logits_of(load_model(folder), rows)).dump());
+    write_file_atomically(folder / "logits.json", json(logits_of(*open_model(folder), rows)).dump());
   }
+}
+
+// How many rotary frequencies have other bits than PyTorch's: its vectorised pow() rounds otherwise than the C
+// library's now and then, which is one unit in the last place, and a few after scaling. More fails.
+int64_t different_frequencies(const ModelConfig& config, const json& theirs) {
+  const RopeFrequencies ours = rope_frequencies(config);
+  const auto expected = theirs.at("inverse").get<std::vector<float>>();
+  EXPECT_EQ(ours.inverse.size(), expected.size());
+  EXPECT_EQ(ours.attention_factor, theirs.at("attention_factor").get<float>());
+  int64_t different = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    different += ours.inverse[i] == expected[i] ? 0 : 1;
+    EXPECT_NEAR(ours.inverse[i] / expected[i], 1.0F, 3e-7F) << i;
+  }
+  return different;
 }
 
 TEST(ModelOracle, ReadsFolders) {
@@ -100,10 +137,10 @@ TEST(ModelOracle, ReadsFolders) {
   if (source == nullptr) GTEST_SKIP() << "run by tests/oracle/model_oracle.py";
   int cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source)) {
-    const ModelWeights weights = load_model(entry.path());
+    const std::unique_ptr<WeightSource> weights = open_model(entry.path());
     const auto rows = json::parse(slurp(entry.path() / "tokens.json")).get<TokenRows>();
     const auto expected = json::parse(slurp(entry.path() / "logits.json")).get<LogitRows>();
-    const LogitRows found = logits_of(weights, rows);
+    const LogitRows found = logits_of(*weights, rows);
     ASSERT_EQ(found.size(), expected.size());
     double worst = 0;
     for (size_t row = 0; row < rows.size(); ++row) {
@@ -115,8 +152,11 @@ TEST(ModelOracle, ReadsFolders) {
         }
       }
     }
-    std::cout << "read " << entry.path().filename().string() << ": max |difference| of logits " << worst << "\n";
-    EXPECT_LE(worst, 1e-4) << entry.path();
+    const auto rope = json::parse(slurp(entry.path() / "rope.json"));
+    const int64_t other_bits = different_frequencies(weights->model_config(), rope);
+    std::cout << "read " << entry.path().filename().string() << ": max |difference| of logits " << worst << ", "
+              << other_bits << " of " << rope.at("inverse").size() << " frequencies one rounding apart\n";
+    EXPECT_LE(worst, 2e-4) << entry.path();
     ++cases;
   }
   EXPECT_GT(cases, 0);

@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -61,6 +62,45 @@ TEST_F(Safetensors, WritesNothingForTensorsThatContradictThemselves) {
               HasSubstr("none/x.safetensors"));
 }
 
+TEST_F(Safetensors, WritesNothingUntilEveryTensorIsThere) {
+  const std::vector<TensorShape> shapes = {{"a", {2}}, {"b", {1}}};
+  const ModelWeights source({}, {{"a", {2}, {1.0F, 2.0F}}, {"b", {2}, {1.0F, 2.0F}}});
+  SafetensorsWriter writer(path, shapes, DType::kF32);
+  writer.append(source.view(0));
+  EXPECT_THROW(writer.publish(), Error);
+  EXPECT_THROW(writer.append(source.view(1)), Error);  // another shape
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(Safetensors, RoundsToBf16AsPyTorchDoes) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  // Exact; half-way down to even and up to even; just above half-way; overflow by rounding; infinity.
+  const std::vector<float> values = {1.5F, 0x1.01p0F, 0x1.03p0F, 0x1.010002p0F, 0x1.FFFFFEp127F, -infinity, -0.0F};
+  const std::vector<float> expected = {1.5F, 1.0F, 0x1.04p0F, 0x1.02p0F, infinity, -infinity, -0.0F};
+  write_safetensors(path, {{"b", {7}, values}}, DType::kBF16);
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.entries().at("b").dtype, "BF16");
+  EXPECT_EQ(file.read("b", {7}).values, expected);
+  EXPECT_TRUE(std::isnan(widen_bf16(narrow_bf16(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_TRUE(std::isnan(widen_bf16(narrow_bf16(std::bit_cast<float>(0x7F800001U)))));  // its low bits are cut off
+}
+
+TEST_F(Safetensors, GivesPagesBackWithoutLosingAnything) {
+  std::vector<float> values(3 << 20);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  write_safetensors(path, {{"first", {3}, {7, 8, 9}}, {"large", {3, 1 << 20}, values}, {"last", {1}, {5}}});
+  const SafetensorsFile file(path);
+  const TensorView last = file.view("last", {1});
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(file.read("large", {3, 1 << 20}).values, values);
+    EXPECT_EQ(file.read("first", {3}).values, (std::vector<float>{7, 8, 9}));
+    float value = 0;
+    last.read(0, {&value, 1});
+    EXPECT_EQ(value, 5.0F);
+    EXPECT_THROW(last.read(1, {&value, 1}), Error);
+  }
+}
+
 TEST_F(Safetensors, WidensHalfPrecisionExactly) {
   // bf16: 1, −2.5, inf; f16: 1, −2.5, smallest subnormal, largest, −inf.
   const std::vector<uint16_t> bits = {0x3F80, 0xC020, 0x7F80, 0x3C00, 0xC100, 0x0001, 0x7BFF, 0xFC00};
@@ -92,6 +132,11 @@ TEST_F(Safetensors, NamesWhatIsWrongWithTheHeader) {
   EXPECT_THAT(error(file_of(fmt::format(R"({{"t":{{{0}}},"t":{{{0}}}}})", good), data)),
               HasSubstr("\"t\" appears twice"));
   EXPECT_THAT(error(file_of(std::string(5000, '['), data)), HasSubstr("levels deep"));
+  EXPECT_THAT(error(file_of(entry(fmt::format(R"("dtype":{})", std::string(1'000'000, '['))), data)),
+              HasSubstr("levels deep"));
+  const std::string endless = error(file_of("{\"" + std::string(1'000'000, 'x'), data));  // one short line all the same
+  EXPECT_THAT(endless, HasSubstr("not JSON"));
+  EXPECT_LT(endless.size(), 500U);
   EXPECT_THAT(error(file_of(R"({"__metadata__":{"a":1}})", "")), HasSubstr("__metadata__"));
   EXPECT_THAT(error(file_of(R"({"t":5})", data)), HasSubstr("tensor \"t\""));
   EXPECT_THAT(error(file_of(entry(good + ",\"extra\":1"), data)), AllOf(HasSubstr("tensor \"t\""), HasSubstr("extra")));

@@ -51,11 +51,65 @@ TEST(Weights, FreshOnesHaveTheStatedMomentsAndRepeat) {
             weights.at("model.layers.1.mlp.up_proj.weight").values);
 }
 
+TEST(Weights, TensorsOfEachFamilyComeInOneOrder) {
+  const auto names_of_layer = [](const ModelConfig& config) {
+    std::vector<std::string> names;
+    const std::string prefix = "model.layers.1.";
+    for (const TensorShape& tensor : expected_tensors(config)) {
+      if (tensor.name.starts_with(prefix)) names.push_back(tensor.name.substr(prefix.size()));
+    }
+    return names;
+  };
+  ModelConfig config = small_model_config();
+  set_family(config, ModelFamily::kQwen2);
+  EXPECT_THAT(
+      names_of_layer(config),
+      ::testing::ElementsAre("input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.q_proj.bias",
+                             "self_attn.k_proj.weight", "self_attn.k_proj.bias", "self_attn.v_proj.weight",
+                             "self_attn.v_proj.bias", "self_attn.o_proj.weight", "post_attention_layernorm.weight",
+                             "mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.down_proj.weight"));
+  set_family(config, ModelFamily::kQwen3, true);
+  EXPECT_THAT(
+      names_of_layer(config),
+      ::testing::ElementsAre("input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.q_proj.bias",
+                             "self_attn.k_proj.weight", "self_attn.k_proj.bias", "self_attn.v_proj.weight",
+                             "self_attn.v_proj.bias", "self_attn.o_proj.weight", "self_attn.o_proj.bias",
+                             "self_attn.q_norm.weight", "self_attn.k_norm.weight", "post_attention_layernorm.weight",
+                             "mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.down_proj.weight"));
+  for (const auto& [name, shape] : family_shapes()) {
+    int64_t values = 0;
+    for (const HostTensor& tensor : fresh_weights(shape, 1).tensors)
+      values += static_cast<int64_t>(tensor.values.size());
+    EXPECT_EQ(parameter_count(shape), values) << name;
+    EXPECT_EQ(weight_bytes(shape, DType::kF32), 4 * values);
+    EXPECT_EQ(weight_bytes(shape, DType::kBF16), 2 * values);
+  }
+}
+
+TEST(Weights, FreshBiasesAreRandomAndHeadNormsOnes) {
+  ModelConfig config;
+  config.vocab_size = 58;
+  set_family(config, ModelFamily::kQwen3, true);
+  const ModelWeights weights = fresh_weights(config, 7);
+  EXPECT_THAT(weights.at("model.layers.1.self_attn.k_norm.weight").values, ::testing::Each(1.0F));
+  double squares = 0;
+  for (const float value : weights.at("model.layers.1.self_attn.o_proj.bias").values) squares += value * value;
+  EXPECT_NEAR(std::sqrt(squares / 64), 0.02, 0.006);
+}
+
+TEST(Weights, AModelLargerThanMemoryIsRefusedAtOnce) {
+  ModelConfig config = small_model_config();
+  config.vocab_size = 1 << 24;
+  config.hidden_size = 1 << 17;  // 18 TB with its head
+  EXPECT_THAT(bad_input_text([&] { fresh_weights(config, 1); }),
+              AllOf(HasSubstr("GB of memory"), HasSubstr("are free")));
+}
+
 TEST(Weights, FlattenAndUnflattenAreInverse) {
   const ModelWeights weights = lively_weights(small_model_config(), 1);
   const std::vector<float> flat = flatten(weights);
   EXPECT_EQ(static_cast<int64_t>(flat.size()), parameter_count(weights.config));
-  ModelWeights back{.config = weights.config, .tensors = {}};
+  ModelWeights back(weights.config, {});
   unflatten(flat, back);
   EXPECT_EQ(flatten(back), flat);
   EXPECT_EQ(back.at("model.layers.1.mlp.down_proj.weight").values,
@@ -127,7 +181,7 @@ TEST_F(BrokenFolder, NamesMissingFiles) {
   std::filesystem::remove(folder / "model.safetensors");
   EXPECT_THAT(error(), HasSubstr("model.safetensors"));
   spill(folder / "model.safetensors.index.json", "{}");
-  EXPECT_THAT(error(), HasSubstr("several files"));
+  EXPECT_THAT(error(), HasSubstr("weight_map"));
   std::filesystem::remove(folder / "config.json");
   EXPECT_THAT(error(), HasSubstr("config.json"));
   EXPECT_THAT(bad_input_text([&] { load_model(folder / "absent"); }), HasSubstr("absent"));
