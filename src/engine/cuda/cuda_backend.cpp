@@ -146,9 +146,7 @@ class CudaBackend final : public Backend {
     graphs_.clear();
   }
 
-  void launch() {
-    forward_.run(plan_, buffer_.as<std::byte>(), pool_, weights_, drawn_.as<SampledToken>());
-  }
+  void launch() { forward_.run(plan_, buffer_.as<std::byte>(), pool_, weights_, drawn_.as<SampledToken>()); }
 
   // The first pass of a bucket runs as it is: whatever is set up lazily below is set up then, outside a capture.
   void run_decoder() {

@@ -37,7 +37,7 @@ const V* at(const std::byte* buffer, int64_t offset) {
 
 Forward::Forward(Device& device, const ModelConfig& config, const CudaOptions& options)
     : device_(device), config_(config), options_(options), shape_(config) {
-  const RopeTable rope = make_rope_table(config);
+  const RopeTable rope = make_rope_table(config, config.max_positions);
   cosines_ = upload_floats(device, rope.cosines, "the rotary table");
   sines_ = upload_floats(device, rope.sines, "the rotary table");
   logits_ = DeviceArray(device, kLogitRows * shape_.vocab * 4, "logits", kRowsKey);

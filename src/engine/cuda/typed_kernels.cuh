@@ -1,5 +1,5 @@
-// Kernels (kernels.h) for one type: how each kernel is launched. launch(stream, grid, threads, kernel, args) is CUDA's or
-// the emulation's; this file is read once for each (type, device).
+// Kernels (kernels.h) for one type: how each kernel is launched. launch(stream, grid, threads, kernel, args) is CUDA's
+// or the emulation's; this file is read once for each (type, device).
 #pragma once
 
 #include "engine/cuda/attention_float_kernels.cuh"

@@ -86,7 +86,8 @@ class AttentionTest : public DeviceTest {
     }
   }
 
-  void compare_head(const Heads& h, const BlockId* table, int position, size_t row, int head, const std::vector<float>& got) {
+  void compare_head(const Heads& h, const BlockId* table, int position, size_t row, int head,
+                    const std::vector<float>& got) {
     const float* q = qkv_.data() + row * static_cast<size_t>(h.width()) + static_cast<size_t>(head * h.padded);
     std::vector<double> weight;
     double sum = 0;
@@ -119,12 +120,14 @@ INSTANTIATE_TEST_SUITE_P(Devices, AttentionTest, all_cases(), case_name);
 
 // Every group size, all head widths: a tree's decode step and prompts beside it.
 TEST_P(AttentionTest, GroupsAndWidths) {
-  const std::vector<Heads> all = {{1, 1, 64, 64}, {4, 2, 96, 80}, {3, 1, 64, 40}, {8, 2, 128, 128}, {5, 1, 96, 96}, {12, 2, 64, 64}, {7, 1, 128, 100}, {20, 1, 64, 64}};
+  const std::vector<Heads> all = {{1, 1, 64, 64}, {4, 2, 96, 80},  {3, 1, 64, 40},   {8, 2, 128, 128},
+                                  {5, 1, 96, 96}, {12, 2, 64, 64}, {7, 1, 128, 100}, {20, 1, 64, 64}};
   for (size_t i = 0; i < all.size(); ++i) {
     const Heads& h = all[i];
     const PassMaker maker = i % 2 == 0 ? tree_pass(90, 2, 30, 3) : mixed_pass();
     make_values(h, maker.n_blocks(), maker.pass.tokens.size());
-    compare(h, maker.pass, attend(h, maker.pass, {.heads = h.heads, .kv_heads = h.kv_heads, .parallelism = 6, .slot_capacity = 400}));
+    compare(h, maker.pass,
+            attend(h, maker.pass, {.heads = h.heads, .kv_heads = h.kv_heads, .parallelism = 6, .slot_capacity = 400}));
   }
 }
 
@@ -135,7 +138,13 @@ TEST_P(AttentionTest, PartsAndWaves) {
     make_values(h, maker.n_blocks(), maker.pass.tokens.size());
     for (const int parallelism : {1, 20, 1000}) {
       for (const bool deterministic : {false, true}) {
-        compare(h, maker.pass, attend(h, maker.pass, {.heads = 6, .kv_heads = 2, .deterministic = deterministic, .parallelism = parallelism, .slot_capacity = 40}));
+        compare(h, maker.pass,
+                attend(h, maker.pass,
+                       {.heads = 6,
+                        .kv_heads = 2,
+                        .deterministic = deterministic,
+                        .parallelism = parallelism,
+                        .slot_capacity = 40}));
       }
     }
   }
@@ -144,7 +153,8 @@ TEST_P(AttentionTest, PartsAndWaves) {
 // Deterministic: a row has the same bits alone as in company.
 TEST_P(AttentionTest, DeterministicRows) {
   const Heads h{6, 2, 64, 64};
-  const cuda::PlanShape shape{.heads = 6, .kv_heads = 2, .deterministic = true, .parallelism = 30, .slot_capacity = 400};
+  const cuda::PlanShape shape{
+      .heads = 6, .kv_heads = 2, .deterministic = true, .parallelism = 30, .slot_capacity = 400};
   const PassMaker maker = tree_pass(200, 3, 40, 3);
   make_values(h, maker.n_blocks(), maker.pass.tokens.size());
   const std::vector<float> together = attend(h, maker.pass, shape);
@@ -153,9 +163,12 @@ TEST_P(AttentionTest, DeterministicRows) {
   for (size_t i = 0; i < maker.pass.spans.size(); ++i) {
     const PassSpan& span = maker.pass.spans[i];
     PassMaker alone;
-    alone.add({maker.pass.tables.begin() + span.first_block, maker.pass.tables.begin() + span.first_block + span.n_blocks}, span.start, 1);
+    alone.add(
+        {maker.pass.tables.begin() + span.first_block, maker.pass.tables.begin() + span.first_block + span.n_blocks},
+        span.start, 1);
     const auto width = static_cast<std::ptrdiff_t>(h.width());
-    qkv_.assign(all_q.begin() + static_cast<std::ptrdiff_t>(i) * width, all_q.begin() + static_cast<std::ptrdiff_t>(i + 1) * width);
+    qkv_.assign(all_q.begin() + static_cast<std::ptrdiff_t>(i) * width,
+                all_q.begin() + static_cast<std::ptrdiff_t>(i + 1) * width);
     const std::vector<float> got = attend(h, alone.pass, shape);
     EXPECT_TRUE(std::equal(got.begin(), got.end(), together.begin() + static_cast<std::ptrdiff_t>(i * stride))) << i;
   }
@@ -180,7 +193,8 @@ struct QkvCase {
 };
 
 TEST_P(AttentionTest, QkvIntoBlocks) {
-  for (const QkvCase& c : {QkvCase{3, 1, 64, 64, false, false}, QkvCase{4, 2, 80, 96, true, false}, QkvCase{2, 2, 128, 128, false, true}, QkvCase{2, 1, 10, 64, true, true}}) {
+  for (const QkvCase& c : {QkvCase{3, 1, 64, 64, false, false}, QkvCase{4, 2, 80, 96, true, false},
+                           QkvCase{2, 2, 128, 128, false, true}, QkvCase{2, 1, 10, 64, true, true}}) {
     Numbers numbers(12);
     const int n_heads = c.heads + 2 * c.kv_heads;
     const auto width = static_cast<size_t>(n_heads * c.padded);
@@ -247,7 +261,8 @@ TEST_P(AttentionTest, QkvIntoBlocks) {
         const bool is_key = !is_value && head >= c.heads;
         if (c.norm && !is_value) {
           for (int i = 0; i < c.dim; ++i) {
-            x[static_cast<size_t>(i)] *= (is_key ? k_gain : q_gain)[static_cast<size_t>(i)] / std::sqrt(squares / c.dim + 1e-6);
+            x[static_cast<size_t>(i)] *=
+                (is_key ? k_gain : q_gain)[static_cast<size_t>(i)] / std::sqrt(squares / c.dim + 1e-6);
           }
         }
         for (int i = 0; i < c.dim; ++i) {
@@ -265,7 +280,8 @@ TEST_P(AttentionTest, QkvIntoBlocks) {
         }
       }
     }
-    const auto untouched = std::count(keys_.begin(), keys_.end(), 7.0F) + std::count(values_.begin(), values_.end(), 7.0F);
+    const auto untouched =
+        std::count(keys_.begin(), keys_.end(), 7.0F) + std::count(values_.begin(), values_.end(), 7.0F);
     EXPECT_EQ(untouched, static_cast<std::ptrdiff_t>(2 * pool_size) - written);
   }
 }
@@ -280,7 +296,13 @@ TEST_P(AttentionTest, CopyOfBlocks) {
   const auto pool = upload_typed(before);
   const std::vector<BlockCopy> copies = {{.from = 1, .to = 3, .n_slots = 5}, {.from = 2, .to = 0, .n_slots = 16}};
   const auto copies_on = upload(copies);
-  device_->kernels().copy_blocks({.copies = copies_on.as<BlockCopy>(), .n_copies = 2, .pool = pool.data(), .n_blocks = n_blocks, .layers = layers, .kv_heads = h.kv_heads, .padded_head = h.padded});
+  device_->kernels().copy_blocks({.copies = copies_on.as<BlockCopy>(),
+                                  .n_copies = 2,
+                                  .pool = pool.data(),
+                                  .n_blocks = n_blocks,
+                                  .layers = layers,
+                                  .kv_heads = h.kv_heads,
+                                  .padded_head = h.padded});
   const auto after = download_typed(pool.data(), before.size());
   for (size_t part = 0; part < 2 * layers; ++part) {
     const bool is_key = part % 2 == 0;

@@ -1,5 +1,5 @@
-// The whole backend, over emulated kernels or a GPU, against the plain decoder: prompts, decode steps of trees that share
-// KV blocks, copied blocks, captured steps, weights set again, damage.
+// The whole backend, over emulated kernels or a GPU, against the plain decoder: prompts, decode steps of trees that
+// share KV blocks, copied blocks, captured steps, weights set again, damage.
 #include <deque>
 
 #include "core/error.h"
@@ -58,7 +58,11 @@ class Runner {
   void schedule(Sequence& s, int n = 0) {
     if (n == 0) n = static_cast<int>(s.tokens.size()) - s.computed;
     while (static_cast<int>(s.table.size()) * kKvBlockTokens < s.computed + n) s.table.push_back(next_block_++);
-    pass_.spans.push_back({.first_token = static_cast<int32_t>(pass_.tokens.size()), .n_tokens = n, .start = s.computed, .first_block = static_cast<int32_t>(pass_.tables.size()), .n_blocks = static_cast<int32_t>(s.table.size())});
+    pass_.spans.push_back({.first_token = static_cast<int32_t>(pass_.tokens.size()),
+                           .n_tokens = n,
+                           .start = s.computed,
+                           .first_block = static_cast<int32_t>(pass_.tables.size()),
+                           .n_blocks = static_cast<int32_t>(s.table.size())});
     pass_.tokens.insert(pass_.tokens.end(), s.tokens.begin() + s.computed, s.tokens.begin() + s.computed + n);
     pass_.tables.insert(pass_.tables.end(), s.table.begin(), s.table.end());
     s.computed += n;
@@ -67,7 +71,8 @@ class Runner {
 
   // A draw of every row; each compared. Returns the logits.
   std::vector<std::vector<float>> run() {
-    for (size_t row = 0; row < rows_.size(); ++row) pass_.draws.push_back({.row = static_cast<int32_t>(row), .u = 0.37});
+    for (size_t row = 0; row < rows_.size(); ++row)
+      pass_.draws.push_back({.row = static_cast<int32_t>(row), .u = 0.37});
     std::vector<SampledToken> drawn;
     backend_->run(pass_, drawn);
     EXPECT_EQ(drawn.size(), rows_.size());
@@ -92,7 +97,9 @@ class Runner {
   Token random_token() { return numbers_.below(static_cast<int>(model_.model_config().vocab_size)); }
 
   void compare(const Row& row, const std::vector<float>& got, const SampledToken& drawn) {
-    const auto prefix = [&](int n) { return std::vector<Token>(row.sequence.tokens.begin(), row.sequence.tokens.begin() + n); };
+    const auto prefix = [&](int n) {
+      return std::vector<Token>(row.sequence.tokens.begin(), row.sequence.tokens.begin() + n);
+    };
     if (expected_.count(prefix(row.position + 1)) == 0) {
       const auto logits = decoder_.logits(prefix(row.sequence.computed));
       for (int n = 1; n <= row.sequence.computed; ++n) expected_[prefix(n)] = logits[static_cast<size_t>(n) - 1];
@@ -214,7 +221,8 @@ TEST_P(BackendTest, DeterministicBits) {
     const size_t beside = static_cast<size_t>(other.computed);
     pieces.schedule(s, n);
     const auto got = pieces.run();
-    for (size_t i = 0; i < static_cast<size_t>(n); ++i) EXPECT_EQ(got.at(beside + i), at_once.at(first + i)) << first + i;
+    for (size_t i = 0; i < static_cast<size_t>(n); ++i)
+      EXPECT_EQ(got.at(beside + i), at_once.at(first + i)) << first + i;
   }
   // Siblings that share all of it, in a graph.
   std::vector<Sequence*> siblings;

@@ -53,7 +53,8 @@ inline std::vector<std::byte> encode(DType type, const std::vector<float>& value
   const auto width = type == DType::kF32 ? sizeof(float) : sizeof(uint16_t);
   std::vector<std::byte> bytes(values.size() * width);
   for (size_t i = 0; i < values.size(); ++i) {
-    const uint16_t half = type == DType::kF16 ? emulation::float_to_half(values[i]) : emulation::float_to_bfloat(values[i]);
+    const uint16_t half =
+        type == DType::kF16 ? emulation::float_to_half(values[i]) : emulation::float_to_bfloat(values[i]);
     std::memcpy(bytes.data() + i * width, type == DType::kF32 ? static_cast<const void*>(&values[i]) : &half, width);
   }
   return bytes;

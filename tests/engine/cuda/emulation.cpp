@@ -3,11 +3,10 @@
 // A jump to another stack is no mistake here.
 #undef _FORTIFY_SOURCE
 
-#include <setjmp.h>
-#include <ucontext.h>
-
 #include <cmath>
 #include <memory>
+#include <setjmp.h>
+#include <ucontext.h>
 #include <vector>
 
 #include "core/error.h"
@@ -29,8 +28,8 @@ struct Fiber {
   bool begun = false;
   std::unique_ptr<char[]> stack;
   State state = State::kDone;
-  int turn = 0;                       // which half of the warp's slots the next exchange uses
-  void* fake_stack = nullptr;         // of the address sanitizer
+  int turn = 0;                // which half of the warp's slots the next exchange uses
+  void* fake_stack = nullptr;  // of the address sanitizer
 };
 
 struct Warp {
@@ -229,25 +228,27 @@ float widen_half(uint16_t bits) {
 
 }  // namespace
 
-float half_to_float(uint16_t bits) {
-  static const std::vector<float> table = [] {
-    std::vector<float> values;
-    for (uint32_t i = 0; i < 0x10000; ++i) values.push_back(widen_half(static_cast<uint16_t>(i)));
-    return values;
-  }();
-  return table[bits];
-}
+const std::vector<float> half_values = [] {
+  std::vector<float> values;
+  for (uint32_t i = 0; i < 0x10000; ++i) values.push_back(widen_half(static_cast<uint16_t>(i)));
+  return values;
+}();
 
 uint16_t float_to_half(float value) {
-  const auto sign = static_cast<uint16_t>(std::signbit(value) ? 0x8000 : 0);
-  const float size = std::fabs(value);
-  if (std::isnan(value)) return 0x7fff;
-  if (size >= 65520.0F) return sign | 0x7c00;
-  // nearbyint rounds ties to even; the unit in the last place is 2^(exponent − 10), at least 2^−24.
-  const int exponent = size < 6.103515625e-05F ? -14 : std::ilogb(size);
-  const auto units = static_cast<int>(std::nearbyint(std::ldexp(size, 10 - exponent)));
-  // A carry out of the fraction goes into the exponent by itself.
-  return static_cast<uint16_t>(sign | (units + (size < 6.103515625e-05F ? 0 : (exponent + 14) * 1024)));
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t sign = bits >> 16U & 0x8000U;
+  bits &= 0x7fffffffU;
+  if (bits > 0x7f800000U) return 0x7fff;
+  if (bits >= 0x477ff000U) return static_cast<uint16_t>(sign | 0x7c00U);  // 65520 rounds to infinity
+  if (bits < 0x38800000U) {
+    // Below 2^−14 the unit is 2^−24, that of floats around 0.5: the addition rounds.
+    const float shifted = std::fabs(value) + 0.5F;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000U));
+  }
+  // The exponent's bias goes from 127 to 15; half a unit less the last bit rounds ties to even.
+  return static_cast<uint16_t>(sign | ((bits - (112U << 23U) + 0xfffU + (bits >> 13U & 1U)) >> 13U));
 }
 
 uint16_t float_to_bfloat(float value) {

@@ -113,8 +113,8 @@ TEST(Emulation, HalfPrecisionRoundsToEven) {
   }
   EXPECT_EQ(float_to_half(65519.0F), 0x7bff);
   EXPECT_EQ(float_to_half(65520.0F), 0x7c00);
-  EXPECT_EQ(float_to_bfloat(1.00390625F), 0x3f80);   // halfway: to even
-  EXPECT_EQ(float_to_bfloat(1.01171875F), 0x3f82);   // halfway: to even
+  EXPECT_EQ(float_to_bfloat(1.00390625F), 0x3f80);  // halfway: to even
+  EXPECT_EQ(float_to_bfloat(1.01171875F), 0x3f82);  // halfway: to even
   EXPECT_EQ(float_to_bfloat(1.004F), 0x3f81);
 }
 

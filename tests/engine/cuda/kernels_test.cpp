@@ -20,7 +20,8 @@ TEST_P(KernelTest, EmbeddingWidensRows) {
   const auto table_on = upload_typed(table);
   const auto tokens_on = upload(tokens);
   const auto x = upload(std::vector<float>(4 * width, NAN));
-  device_->kernels().embed({.tokens = tokens_on.as<int32_t>(), .table = table_on.data(), .x = x.as<float>(), .rows = 4, .padded = width});
+  device_->kernels().embed(
+      {.tokens = tokens_on.as<int32_t>(), .table = table_on.data(), .x = x.as<float>(), .rows = 4, .padded = width});
   const auto got = download<float>(x.data(), 4 * width);
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_EQ(got[i], table[static_cast<size_t>(tokens[i / width]) * width + i % width]);
@@ -38,7 +39,14 @@ TEST_P(KernelTest, NormOfGatheredRows) {
   const auto gain_on = upload(gain);
   const auto rows_on = upload(rows);
   const auto out = upload_typed(std::vector<float>(3 * padded, 9));
-  device_->kernels().norm({.x = x_on.as<float>(), .gain = gain_on.as<float>(), .row_of = rows_on.as<int32_t>(), .out = out.data(), .rows = 3, .width = width, .padded = padded, .eps = 1e-5F});
+  device_->kernels().norm({.x = x_on.as<float>(),
+                           .gain = gain_on.as<float>(),
+                           .row_of = rows_on.as<int32_t>(),
+                           .out = out.data(),
+                           .rows = 3,
+                           .width = width,
+                           .padded = padded,
+                           .eps = 1e-5F});
   const auto got = download_typed(out.data(), 3 * padded);
   for (size_t r = 0; r < 3; ++r) {
     const float* row = x.data() + static_cast<size_t>(rows[r]) * padded;
@@ -61,7 +69,14 @@ TEST_P(KernelTest, NormAddsABiasFirst) {
   const auto add_on = upload(add);
   const auto gain_on = upload(std::vector<float>(width, 1));
   const auto out = upload_typed(std::vector<float>(2 * width, 0));
-  device_->kernels().norm({.x = x_on.as<float>(), .add = add_on.as<float>(), .gain = gain_on.as<float>(), .out = out.data(), .rows = 2, .width = width, .padded = width, .eps = 0});
+  device_->kernels().norm({.x = x_on.as<float>(),
+                           .add = add_on.as<float>(),
+                           .gain = gain_on.as<float>(),
+                           .out = out.data(),
+                           .rows = 2,
+                           .width = width,
+                           .padded = width,
+                           .eps = 0});
   const auto got = download<float>(x_on.data(), 2 * width);
   const auto normed = download_typed(out.data(), 2 * width);
   for (size_t r = 0; r < 2; ++r) {
@@ -102,7 +117,8 @@ TEST_P(KernelTest, RowsGemm) {
   struct Size {
     int rows, n, k;
   };
-  for (const auto& [rows, n, k] : {Size{1, 16, 32}, Size{3, 48, 96}, Size{8, 32, 288}, Size{9, 16, 1056}, Size{17, 16, 64}, Size{33, 32, 320}}) {
+  for (const auto& [rows, n, k] :
+       {Size{1, 16, 32}, Size{3, 48, 96}, Size{8, 32, 288}, Size{9, 16, 1056}, Size{17, 16, 64}, Size{33, 32, 320}}) {
     const auto room = static_cast<size_t>((rows + 63) / 64 * 64);
     const std::vector<float> x = numbers.normals(room * static_cast<size_t>(k), 1, type());
     const std::vector<float> w = numbers.normals(static_cast<size_t>(n) * static_cast<size_t>(k), 1, type());
@@ -112,10 +128,19 @@ TEST_P(KernelTest, RowsGemm) {
       const bool is_float = epilogue == Epilogue::kStoreFloat || epilogue == Epilogue::kAddFloat;
       const int columns = epilogue == Epilogue::kSwiGlu ? n / 2 : n;
       const int stride = columns + 8;
-      const std::vector<float> before = numbers.normals(room * static_cast<size_t>(stride), 1, is_float ? DType::kF32 : type());
+      const std::vector<float> before =
+          numbers.normals(room * static_cast<size_t>(stride), 1, is_float ? DType::kF32 : type());
       const auto out = is_float ? upload(before) : upload_typed(before);
-      device_->kernels().rows_gemm({.x = x_on.data(), .weights = w_on.data(), .out = out.data(), .rows = rows, .n = n, .k = k, .stride = stride, .epilogue = epilogue});
-      const auto got = is_float ? download<float>(out.data(), before.size()) : download_typed(out.data(), before.size());
+      device_->kernels().rows_gemm({.x = x_on.data(),
+                                    .weights = w_on.data(),
+                                    .out = out.data(),
+                                    .rows = rows,
+                                    .n = n,
+                                    .k = k,
+                                    .stride = stride,
+                                    .epilogue = epilogue});
+      const auto got =
+          is_float ? download<float>(out.data(), before.size()) : download_typed(out.data(), before.size());
       const auto dot = [&](size_t row, size_t output) {
         double sum = 0;
         for (size_t i = 0; i < static_cast<size_t>(k); ++i) {
@@ -140,7 +165,8 @@ TEST_P(KernelTest, RowsGemm) {
             want = dot(row, i) + (epilogue == Epilogue::kAddFloat ? before[at] : 0.0F);
           }
           // fp32 sums of k products of size 1.
-          ASSERT_NEAR(got[at], want, (is_float ? 0 : std::abs(want) * rounding_of(type())) + 2e-6 * std::sqrt(k) * magnitude * 4)
+          ASSERT_NEAR(got[at], want,
+                      (is_float ? 0 : std::abs(want) * rounding_of(type())) + 2e-6 * std::sqrt(k) * magnitude * 4)
               << rows << "×" << n << "×" << k << " row " << row << " output " << i;
         }
       }
@@ -161,7 +187,14 @@ TEST_P(KernelTest, RowsGemmDoesNotDependOnTheOtherRows) {
     padded.resize(64 * k);
     const auto x_on = upload_typed(padded);
     const auto out = upload(std::vector<float>(64 * n, 0));
-    device_->kernels().rows_gemm({.x = x_on.data(), .weights = w_on.data(), .out = out.data(), .rows = rows, .n = n, .k = k, .stride = n, .epilogue = Epilogue::kStoreFloat});
+    device_->kernels().rows_gemm({.x = x_on.data(),
+                                  .weights = w_on.data(),
+                                  .out = out.data(),
+                                  .rows = rows,
+                                  .n = n,
+                                  .k = k,
+                                  .stride = n,
+                                  .epilogue = Epilogue::kStoreFloat});
     return download<float>(out.data(), static_cast<size_t>(rows) * n);
   };
   const auto all = run(x, 64);
@@ -184,11 +217,20 @@ TEST_P(KernelTest, GemmOfTheLibrary) {
   for (const int mode : {0, 1, 2}) {
     const std::vector<float> before = numbers.normals(128 * n, 1);
     const auto out = mode == 0 ? upload_typed(before) : upload(before);
-    device_->gemm({.x = x_on.data(), .weights = w_on.data(), .out = out.data(), .rows = rows, .n = n, .k = k, .stride = n, .float_out = mode > 0, .accumulate = mode == 2});
+    device_->gemm({.x = x_on.data(),
+                   .weights = w_on.data(),
+                   .out = out.data(),
+                   .rows = rows,
+                   .n = n,
+                   .k = k,
+                   .stride = n,
+                   .float_out = mode > 0,
+                   .accumulate = mode == 2});
     const auto got = mode == 0 ? download_typed(out.data(), before.size()) : download<float>(out.data(), before.size());
     for (int64_t i = 0; i < rows * n; ++i) {
       double want = mode == 2 ? before[static_cast<size_t>(i)] : 0.0F;
-      for (int64_t j = 0; j < k; ++j) want += double{x[static_cast<size_t>(i / n * k + j)]} * w[static_cast<size_t>(i % n * k + j)];
+      for (int64_t j = 0; j < k; ++j)
+        want += double{x[static_cast<size_t>(i / n * k + j)]} * w[static_cast<size_t>(i % n * k + j)];
       ASSERT_NEAR(got[static_cast<size_t>(i)], want, (mode == 0 ? std::abs(want) * rounding_of(type()) : 0) + 1e-4);
     }
   }
@@ -201,7 +243,18 @@ TEST_P(KernelTest, PlaceConvertsAndSpreads) {
     const std::vector<float> values = numbers.normals(6 * 10, 1, from);
     const auto in = upload(encode(from, values));
     const auto out = upload_typed(std::vector<float>(40 * 32, 0));
-    device_->kernels().place({.from = in.data(), .type = from, .to = out.data(), .rows = 6, .columns = 10, .source_row = 3, .first_row = 2, .run = 4, .run_stride = 16, .column_run = 5, .column_stride = 8, .to_columns = 32});
+    device_->kernels().place({.from = in.data(),
+                              .type = from,
+                              .to = out.data(),
+                              .rows = 6,
+                              .columns = 10,
+                              .source_row = 3,
+                              .first_row = 2,
+                              .run = 4,
+                              .run_stride = 16,
+                              .column_run = 5,
+                              .column_stride = 8,
+                              .to_columns = 32});
     const auto got = download_typed(out.data(), 40 * 32);
     std::vector<float> want(40 * 32, 0);
     for (size_t r = 0; r < 6; ++r) {

@@ -83,7 +83,11 @@ std::vector<PlanShape> shapes() {
   for (const auto& [heads, kv_heads] : {std::pair{1, 1}, {4, 2}, {12, 2}, {14, 2}, {20, 1}}) {
     for (const int parallelism : {1, 7, 264}) {
       for (const bool deterministic : {false, true}) {
-        list.push_back({.heads = heads, .kv_heads = kv_heads, .deterministic = deterministic, .parallelism = parallelism, .slot_capacity = 64});
+        list.push_back({.heads = heads,
+                        .kv_heads = kv_heads,
+                        .deterministic = deterministic,
+                        .parallelism = parallelism,
+                        .slot_capacity = 64});
       }
     }
   }
@@ -138,7 +142,9 @@ TEST(PassPlan, PartsOfARowDoNotDependOnThePass) {
   for (size_t i = 0; i < maker.pass.spans.size(); ++i) {
     const PassSpan& span = maker.pass.spans[i];
     PassMaker alone;
-    alone.add({maker.pass.tables.begin() + span.first_block, maker.pass.tables.begin() + span.first_block + span.n_blocks}, span.start, 1);
+    alone.add(
+        {maker.pass.tables.begin() + span.first_block, maker.pass.tables.begin() + span.first_block + span.n_blocks},
+        span.start, 1);
     EXPECT_EQ(blocks_read(make(alone.pass, shape)).at(0), together.at(static_cast<int>(i)));
   }
 }

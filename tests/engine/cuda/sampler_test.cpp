@@ -10,20 +10,31 @@ namespace {
 
 class CudaSamplerTest : public DeviceTest {
  protected:
-  std::vector<SampledToken> sample(const std::vector<float>& logits, int vocab, int stride, const std::vector<cuda::DeviceDraw>& draws) {
+  std::vector<SampledToken> sample(const std::vector<float>& logits, int vocab, int stride,
+                                   const std::vector<cuda::DeviceDraw>& draws) {
     const auto logits_on = upload(logits);
     const auto draws_on = upload(draws);
     const auto n = static_cast<int32_t>(draws.size());
     const auto n_on = upload(std::vector<int32_t>{n});
     const auto drawn = upload(std::vector<SampledToken>(draws.size() + 2, SampledToken{.token = -77}));
-    device_->kernels().sample({.logits = logits_on.as<float>(), .draws = draws_on.as<cuda::DeviceDraw>(), .n_draws = n_on.as<int32_t>(), .drawn = drawn.as<SampledToken>(), .grid = n + 2, .logit_rows = static_cast<int>(logits.size()) / stride, .vocab = vocab, .stride = stride});
+    device_->kernels().sample({.logits = logits_on.as<float>(),
+                               .draws = draws_on.as<cuda::DeviceDraw>(),
+                               .n_draws = n_on.as<int32_t>(),
+                               .drawn = drawn.as<SampledToken>(),
+                               .grid = n + 2,
+                               .logit_rows = static_cast<int>(logits.size()) / stride,
+                               .vocab = vocab,
+                               .stride = stride});
     std::vector<SampledToken> got = download<SampledToken>(drawn.data(), draws.size() + 2);
     EXPECT_EQ(got.back().token, -77) << "a padding draw was written";
     got.resize(draws.size());
     return got;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, CudaSamplerTest, ::testing::Combine(::testing::Values(Where::kEmulation, Where::kGpu), ::testing::Values(DType::kBF16)), case_name);
+INSTANTIATE_TEST_SUITE_P(Devices, CudaSamplerTest,
+                         ::testing::Combine(::testing::Values(Where::kEmulation, Where::kGpu),
+                                            ::testing::Values(DType::kBF16)),
+                         case_name);
 
 // Probabilities at a temperature, and the tokens that top-k and then top-p keep.
 struct Expected {
@@ -72,14 +83,20 @@ TEST_P(CudaSamplerTest, ValuesAndPicks) {
     const int n_rows = 3;
     std::vector<float> logits(static_cast<size_t>(n_rows * stride), 1e30F);  // the padding must not be looked at
     for (int r = 0; r < n_rows; ++r) {
-      for (int i = 0; i < vocab; ++i) logits[static_cast<size_t>(r * stride + i)] = static_cast<float>(1 + 2 * r) * numbers.normal();
+      for (int i = 0; i < vocab; ++i)
+        logits[static_cast<size_t>(r * stride + i)] = static_cast<float>(1 + 2 * r) * numbers.normal();
     }
     std::vector<cuda::DeviceDraw> draws;
     for (int i = 0; i < 60; ++i) {
       const int k = numbers.below(3) == 0 ? 1 + numbers.below(std::max(1, vocab / 3)) : 0;
       const float p = numbers.below(2) == 0 ? 1.0F : 0.05F + 0.9F * static_cast<float>(numbers.uniform());
       const float t = std::vector<float>{1.0F, 0.0F, 0.6F, 1.7F}[static_cast<size_t>(numbers.below(4))];
-      draws.push_back({.u = numbers.uniform(), .logit_row = i / 20, .forced = i % 9 == 8 ? numbers.below(vocab) : -1, .temperature = t, .top_p = p, .top_k = k});
+      draws.push_back({.u = numbers.uniform(),
+                       .logit_row = i / 20,
+                       .forced = i % 9 == 8 ? numbers.below(vocab) : -1,
+                       .temperature = t,
+                       .top_p = p,
+                       .top_k = k});
     }
     const std::vector<SampledToken> got = sample(logits, vocab, stride, draws);
     for (size_t i = 0; i < draws.size(); ++i) {
@@ -137,8 +154,8 @@ TEST_P(CudaSamplerTest, EverythingIsDrawnInProportion) {
 TEST_P(CudaSamplerTest, ExtremesAndDamage) {
   const float big = 3e38F;
   std::vector<float> logits(5 * 16, 0.0F);
-  logits[3] = big;         // one certain token
-  logits[16 + 5] = -big;   // one impossible token
+  logits[3] = big;        // one certain token
+  logits[16 + 5] = -big;  // one impossible token
   logits[32 + 7] = NAN;
   logits[48 + 15] = std::numeric_limits<float>::infinity();
   logits[64] = -std::numeric_limits<float>::infinity();

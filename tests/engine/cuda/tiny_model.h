@@ -46,7 +46,11 @@ class TinyModel final : public WeightSource {
   size_t tensor_count() const override { return tensors_.size(); }
   TensorView view(size_t index) const override {
     const Tensor& t = tensors_.at(index);
-    return {.name = &t.name, .type = type_, .shape = t.shape, .data = t.bytes.data(), .count = static_cast<int64_t>(t.values.size())};
+    return {.name = &t.name,
+            .type = type_,
+            .shape = t.shape,
+            .data = t.bytes.data(),
+            .count = static_cast<int64_t>(t.values.size())};
   }
   void release(size_t /*index*/) const override {}
 
@@ -72,7 +76,8 @@ class TinyModel final : public WeightSource {
     tensors_.push_back({.name = name, .shape = std::move(shape), .values = values, .bytes = encode(type_, values)});
   }
   void matrix(const std::string& name, int64_t rows, int64_t columns, float scale) {
-    add(name, {rows, columns}, numbers_.normals(static_cast<size_t>(rows * columns), scale / std::sqrt(static_cast<float>(columns))));
+    add(name, {rows, columns},
+        numbers_.normals(static_cast<size_t>(rows * columns), scale / std::sqrt(static_cast<float>(columns))));
   }
   void vector(const std::string& name, int64_t n, float around) {
     std::vector<float> values = numbers_.normals(static_cast<size_t>(n), 0.2F);
@@ -92,14 +97,22 @@ class PlainDecoder {
  public:
   using Vector = std::vector<double>;
   // `stored`: the type the engine keeps weights in (rounded once more when the source is wider).
-  PlainDecoder(const TinyModel& model, DType stored) : m_(model), c_(model.model_config()), stored_(stored), rope_(make_rope_table(c_)) {}
+  PlainDecoder(const TinyModel& model, DType stored)
+      : m_(model), c_(model.model_config()), rope_(make_rope_table(c_, c_.max_positions)) {
+    for (size_t i = 0; i < model.tensor_count(); ++i) {
+      const TensorView view = model.view(i);
+      std::vector<float>& values = stored_[*view.name] = model.at(*view.name);
+      if (view.shape.size() == 1) continue;  // norms and biases are kept in fp32
+      for (float& v : values) v = round_to(stored, v);
+    }
+  }
 
   std::vector<Vector> logits(const std::vector<Token>& tokens) const {
     std::vector<Vector> x;
     for (const Token token : tokens) {
-      const auto& e = m_.at("model.embed_tokens.weight");
+      const auto& e = stored_.at("model.embed_tokens.weight");
       Vector row;
-      for (size_t i = 0; i < hidden(); ++i) row.push_back(round_to(stored_, e[static_cast<size_t>(token) * hidden() + i]));
+      for (size_t i = 0; i < hidden(); ++i) row.push_back(e[static_cast<size_t>(token) * hidden() + i]);
       x.push_back(row);
     }
     for (int64_t layer = 0; layer < c_.n_layers; ++layer) run_layer("model.layers." + std::to_string(layer) + ".", x);
@@ -114,11 +127,11 @@ class PlainDecoder {
   size_t hidden() const { return static_cast<size_t>(c_.hidden_size); }
 
   Vector linear(const std::string& name, const Vector& x) const {
-    const std::vector<float>& w = m_.at(name + ".weight");
+    const std::vector<float>& w = stored_.at(name + ".weight");
     Vector y(w.size() / x.size(), 0.0);
     for (size_t o = 0; o < y.size(); ++o) {
-      for (size_t i = 0; i < x.size(); ++i) y[o] += double{round_to(stored_, w[o * x.size() + i])} * x[i];
-      if (m_.has(name + ".bias")) y[o] += m_.at(name + ".bias")[o];
+      for (size_t i = 0; i < x.size(); ++i) y[o] += double{w[o * x.size() + i]} * x[i];
+      if (m_.has(name + ".bias")) y[o] += stored_.at(name + ".bias")[o];
     }
     return y;
   }
@@ -127,7 +140,7 @@ class PlainDecoder {
     for (size_t i = 0; i < n; ++i) squares += x[first + i] * x[first + i];
     const double scale = 1.0 / std::sqrt(squares / static_cast<double>(n) + c_.rms_norm_eps);
     Vector y(n);
-    for (size_t i = 0; i < n; ++i) y[i] = x[first + i] * scale * m_.at(name)[i];
+    for (size_t i = 0; i < n; ++i) y[i] = x[first + i] * scale * stored_.at(name)[i];
     return y;
   }
   Vector norm(const std::string& name, const Vector& x) const { return norm(name, x, 0, x.size()); }
@@ -192,7 +205,7 @@ class PlainDecoder {
 
   const TinyModel& m_;
   const ModelConfig& c_;
-  DType stored_;
+  std::map<std::string, std::vector<float>> stored_;
   RopeTable rope_;
 };
 
