@@ -4,6 +4,9 @@ target_compile_options(deepsearch_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   -Wnull-dereference -Wformat=2 -Wimplicit-fallthrough -Werror>)
 
+target_compile_options(deepsearch_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Wshadow>)
+
 if(DEEPSEARCH_SANITIZE)
   target_compile_options(deepsearch_warnings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${DEEPSEARCH_SANITIZE} -fno-omit-frame-pointer

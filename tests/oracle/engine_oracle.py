@@ -128,6 +128,7 @@ def greedy(model, prompt, n):
     with torch.no_grad():
         output = model.generate(
             torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),  # else a prompt's zeros count as padding
             max_new_tokens=n,
             min_new_tokens=n,
             do_sample=False,

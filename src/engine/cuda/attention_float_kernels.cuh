@@ -1,6 +1,6 @@
-// Paged attention in fp32, on the ordinary cores: the same items, parts and layouts as attention_kernels.cuh, for models
-// run in fp32. A warp takes a tile row at a time (split_kv changes nothing here): lanes are tokens for the scores and
-// dims for the sum.
+// Paged attention in fp32, on the ordinary cores: the same items, parts and layouts as attention_kernels.cuh, for
+// models run in fp32. A warp takes a tile row at a time (split_kv changes nothing here): lanes are tokens for the
+// scores and dims for the sum.
 #pragma once
 
 #include "engine/cuda/attention_kernels.cuh"
@@ -51,10 +51,9 @@ DS_DEVICE void attend_row_float(const cuda::AttentionArgs& a, const cuda::Attent
   float sum = 0;
   for (int i = item.first_block; i < item.last_block && i * kKvBlockTokens <= position; ++i) {
     const int64_t block = static_cast<int64_t>(a.buffer[item.table + i]) * a.kv_heads + kv_head;
-    attend_block_float<kHead>(out, largest, sum, q,
-                              static_cast<const float*>(a.kv.keys) + block * kKvBlockTokens * kHead,
-                              static_cast<const float*>(a.kv.values) + block * kKvBlockTokens * kHead,
-                              i * kKvBlockTokens, position, a.scale);
+    attend_block_float<kHead>(
+        out, largest, sum, q, static_cast<const float*>(a.kv.keys) + block * kKvBlockTokens * kHead,
+        static_cast<const float*>(a.kv.values) + block * kKvBlockTokens * kHead, i * kKvBlockTokens, position, a.scale);
   }
   const bool whole = a.part_count[r.row] == 1;
   const int64_t slot = static_cast<int64_t>(a.part_first[r.row] + item.part) * a.heads + r.head;

@@ -54,13 +54,13 @@ const CublasGemm::Plan& CublasGemm::plan_for(const Key& key) {
   cublasLtMatmulPreference_t preference = nullptr;
   check(cublasLtMatmulPreferenceCreate(&preference), "choosing an algorithm");
   const auto bytes = static_cast<uint64_t>(workspace_bytes_);
-  check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes),
-        "choosing an algorithm");
+  check(
+      cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes),
+      "choosing an algorithm");
   cublasLtMatmulHeuristicResult_t choice{};
   int n_choices = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_, plan.product, plan.weights, plan.x, plan.out, plan.out, preference, 1,
-                                     &choice, &n_choices);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_, plan.product, plan.weights, plan.x, plan.out,
+                                                               plan.out, preference, 1, &choice, &n_choices);
   cublasLtMatmulPreferenceDestroy(preference);
   check(status, "choosing an algorithm");
   if (n_choices == 0) failure("cuBLASLt: no algorithm for {}×{}×{}", key.rows, key.n, key.k);
@@ -78,10 +78,10 @@ void CublasGemm::run(const GemmArgs& args) {
                                .accumulate = args.accumulate});
   const float one = 1;
   const float beta = args.accumulate ? 1 : 0;
-  check(cublasLtMatmul(handle_, plan.product, &one, args.weights, plan.weights, args.x, plan.x, &beta, args.out,
-                       plan.out, args.out, plan.out, &plan.algorithm, workspace_,
-                       static_cast<size_t>(workspace_bytes_), stream_),
-        "multiplying");
+  check(
+      cublasLtMatmul(handle_, plan.product, &one, args.weights, plan.weights, args.x, plan.x, &beta, args.out, plan.out,
+                     args.out, plan.out, &plan.algorithm, workspace_, static_cast<size_t>(workspace_bytes_), stream_),
+      "multiplying");
 }
 
 }  // namespace deepsearch::cuda

@@ -5,10 +5,9 @@
 
 #include <compare>
 #include <cstdint>
-#include <map>
-
 #include <cublasLt.h>
 #include <driver_types.h>
+#include <map>
 
 #include "engine/cuda/device.h"
 

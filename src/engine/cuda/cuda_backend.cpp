@@ -94,6 +94,7 @@ class CudaBackend final : public Backend {
     device_->upload(buffer_.data(), host_.data(), plan_.bytes());
     forward_.copy_blocks(plan_, buffer_.as<std::byte>(), pool_);
     if (plan_.rows() > 0) run_decoder();
+    kept_logits_ = Forward::first_kept(plan_.n_logit_rows());
     const auto bytes = static_cast<int64_t>(drawn.size() * sizeof(SampledToken));
     if (bytes > 0) device_->download(results_.data(), drawn_.data(), bytes);
     device_->synchronize();
@@ -107,7 +108,7 @@ class CudaBackend final : public Backend {
 
   std::vector<float> logits_of_draw(size_t draw) const override {
     if (draw >= static_cast<size_t>(plan_.draws())) failure("no draw {} in the last pass", draw);
-    const float* from = forward_.logits_of(plan_.logit_row_of(draw), plan_.n_logit_rows(), weights_);
+    const float* from = forward_.logits_of(plan_.logit_row_of(draw), plan_.n_logit_rows(), kept_logits_, weights_);
     const int64_t bytes = config_.vocab_size * 4;
     const PinnedArray host(*device_, bytes, "logits");
     device_->download(host.data(), from, bytes);
@@ -145,9 +146,7 @@ class CudaBackend final : public Backend {
     graphs_.clear();
   }
 
-  void launch() {
-    forward_.run(plan_, buffer_.as<std::byte>(), pool_, weights_, drawn_.as<SampledToken>());
-  }
+  void launch() { forward_.run(plan_, buffer_.as<std::byte>(), pool_, weights_, drawn_.as<SampledToken>()); }
 
   // The first pass of a bucket runs as it is: whatever is set up lazily below is set up then, outside a capture.
   void run_decoder() {
@@ -176,6 +175,7 @@ class CudaBackend final : public Backend {
   PaddedShape shape_;
   DeviceWeights weights_;
   mutable Forward forward_;  // logits_of_draw() computes them again
+  mutable int kept_logits_ = 0;
   PassPlan plan_;
   KvPool pool_;
   DeviceArray buffer_;

@@ -96,8 +96,8 @@ class CudaDevice final : public Device {
     const cudaError_t status = cudaMallocHost(&memory, static_cast<size_t>(bytes));
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      bad_input("{:.0f} MiB of pinned host memory for {} do not fit; raise the limit on locked memory", mebibytes(bytes),
-                what);
+      bad_input("{:.0f} MiB of pinned host memory for {} do not fit; raise the limit on locked memory",
+                mebibytes(bytes), what);
     }
     check(status, "taking pinned memory");
     return memory;

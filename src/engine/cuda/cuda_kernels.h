@@ -1,9 +1,8 @@
 // The kernels as nvcc compiles them: one file a type, so that they build side by side.
 #pragma once
 
-#include <memory>
-
 #include <driver_types.h>
+#include <memory>
 
 #include "engine/cuda/kernels.h"
 

@@ -105,7 +105,8 @@ void DeviceWeights::add_layer(size_t index) {
 }
 
 void DeviceWeights::add_matrix(const std::string& name, void* to, int64_t rows, int64_t columns, int64_t to_columns) {
-  PlaceArgs place{.to = to, .columns = columns, .column_run = columns, .column_stride = to_columns, .to_columns = to_columns};
+  PlaceArgs place{
+      .to = to, .columns = columns, .column_run = columns, .column_stride = to_columns, .to_columns = to_columns};
   targets_[name] = {.place = place, .rows = rows, .columns = columns};
 }
 

@@ -27,15 +27,15 @@ struct PaddedShape {
 
 struct LayerWeights {
   float* input_norm = nullptr;
-  void* qkv = nullptr;         // [qkv, hidden]
-  float* qkv_bias = nullptr;   // [qkv] or null
-  float* q_norm = nullptr;     // [head_dim] or null
+  void* qkv = nullptr;        // [qkv, hidden]
+  float* qkv_bias = nullptr;  // [qkv] or null
+  float* q_norm = nullptr;    // [head_dim] or null
   float* k_norm = nullptr;
-  void* out = nullptr;         // [hidden rounded up to kOutputStep, attention]
-  float* out_bias = nullptr;   // [hidden] or null
+  void* out = nullptr;        // [hidden rounded up to kOutputStep, attention]
+  float* out_bias = nullptr;  // [hidden] or null
   float* post_norm = nullptr;
-  void* gate_up = nullptr;     // [2·intermediate, hidden]
-  void* down = nullptr;        // [hidden …, intermediate]
+  void* gate_up = nullptr;  // [2·intermediate, hidden]
+  void* down = nullptr;     // [hidden …, intermediate]
 };
 
 class DeviceWeights {

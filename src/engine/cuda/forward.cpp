@@ -37,7 +37,7 @@ const V* at(const std::byte* buffer, int64_t offset) {
 
 Forward::Forward(Device& device, const ModelConfig& config, const CudaOptions& options)
     : device_(device), config_(config), options_(options), shape_(config) {
-  const RopeTable rope = make_rope_table(config);
+  const RopeTable rope = make_rope_table(config, config.max_positions);
   cosines_ = upload_floats(device, rope.cosines, "the rotary table");
   sines_ = upload_floats(device, rope.sines, "the rotary table");
   logits_ = DeviceArray(device, kLogitRows * shape_.vocab * 4, "logits", kRowsKey);
@@ -161,9 +161,14 @@ void Forward::compute_logits(int first, int rows, const DeviceWeights& weights) 
   multiply(x, weights.head(), logits_.data(), rows, shape_.vocab, shape_.hidden, shape_.vocab, Epilogue::kStoreFloat);
 }
 
-const float* Forward::logits_of(int logit_row, int n_logit_rows, const DeviceWeights& weights) {
-  const int first = logit_row / static_cast<int>(kLogitRows) * static_cast<int>(kLogitRows);
-  compute_logits(first, std::min(static_cast<int>(kLogitRows), n_logit_rows - first), weights);
+int Forward::first_kept(int n_logit_rows) {
+  return n_logit_rows == 0 ? 0 : (n_logit_rows - 1) / static_cast<int>(kLogitRows) * static_cast<int>(kLogitRows);
+}
+
+const float* Forward::logits_of(int logit_row, int n_logit_rows, int& kept, const DeviceWeights& weights) {
+  const int first = first_kept(logit_row + 1);
+  if (first != kept) compute_logits(first, std::min(static_cast<int>(kLogitRows), n_logit_rows - first), weights);
+  kept = first;
   return logits_.as<float>() + (logit_row - first) * shape_.vocab;
 }
 

@@ -29,8 +29,10 @@ class Forward {
   void run(const PassPlan& plan, const std::byte* buffer, const KvPool& pool, const DeviceWeights& weights,
            SampledToken* drawn);
 
-  // Logits of one logit row of the last run, on the device, computed again as then.
-  const float* logits_of(int logit_row, int n_logit_rows, const DeviceWeights& weights);
+  // Logits of one logit row of the plan that ran last, on the device; computed again, as then, where there were more
+  // rows than are kept. `kept`: the row that the kept ones begin with; see first_kept().
+  const float* logits_of(int logit_row, int n_logit_rows, int& kept, const DeviceWeights& weights);
+  static int first_kept(int n_logit_rows);
 
   PlanShape plan_shape() const;
 

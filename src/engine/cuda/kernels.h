@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "engine/pass.h"
-#include "model/weights.h"
+#include "model/dtype.h"
 
 namespace deepsearch::cuda {
 
@@ -29,8 +29,8 @@ struct EmbedArgs {
   int padded = 0;
 };
 
-// out[i] = x[row_of ? row_of[i] : i] · gain / rms, rounded to the kernels' type; zeros in the padding. With `add`, x += add
-// first.
+// out[i] = x[row_of ? row_of[i] : i] · gain / rms, rounded to the kernels' type; zeros in the padding. With `add`, x +=
+// add first.
 struct NormArgs {
   float* x = nullptr;
   const float* add = nullptr;       // [width] or null; not with row_of
@@ -101,9 +101,9 @@ constexpr int kChunkBlocks = 4;     // KV blocks the warps of such an item take 
 // How many heads of q share a tile row's KV head, and how many head groups that makes. More than 16 heads a KV head
 // are handled in groups of 16.
 struct HeadGroups {
-  int group = 0;      // heads of q in a group (the last of a KV head may have fewer)
-  int per_kv = 0;     // groups that share a KV head
-  int n_groups = 0;   // in all
+  int group = 0;     // heads of q in a group (the last of a KV head may have fewer)
+  int per_kv = 0;    // groups that share a KV head
+  int n_groups = 0;  // in all
   int heads_per_kv = 0;
 };
 constexpr HeadGroups head_groups(int heads, int kv_heads) {
@@ -128,7 +128,8 @@ struct AttentionItem {
 static_assert(sizeof(AttentionItem) == 32);
 
 // Rows with one part are finished by attention(), the others by merge() from their parts:
-// part p of row r is slot part_first[r] + p of `partial` ([slot][head][padded_head], not normalised) and `partial_stats`
+// part p of row r is slot part_first[r] + p of `partial` ([slot][head][padded_head], not normalised) and
+// `partial_stats`
 // ([slot][head] of {maximum in units of log 2, sum}).
 struct AttentionArgs {
   const void* qkv = nullptr;

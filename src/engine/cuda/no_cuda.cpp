@@ -9,8 +9,9 @@ bool cuda_available() {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const ModelConfig& /*config*/, const CudaOptions& /*options*/) {
-  bad_input("the CUDA engine was asked for, but this program was built without CUDA; use the CPU, or build with "
-            "-DDEEPSEARCH_CUDA=ON");
+  bad_input(
+      "the CUDA engine was asked for, but this program was built without CUDA; use the CPU, or build with "
+      "-DDEEPSEARCH_CUDA=ON");
 }
 
 }  // namespace deepsearch

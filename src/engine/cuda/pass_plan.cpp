@@ -132,7 +132,8 @@ void PassPlan::cut_waves() {
   for (int row = 0; row < rows_; ++row) {
     const int32_t count = part_count_[static_cast<size_t>(row)];
     const int needed = count > 1 ? count : 0;
-    if (needed > shape_.slot_capacity) failure("a sequence's attention is in {} parts; there is room for {}", needed, shape_.slot_capacity);
+    if (needed > shape_.slot_capacity)
+      failure("a sequence's attention is in {} parts; there is room for {}", needed, shape_.slot_capacity);
     if (waves_.empty() || used + needed > shape_.slot_capacity) {
       waves_.push_back({.first_row = row});
       used = 0;

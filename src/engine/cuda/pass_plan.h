@@ -1,6 +1,7 @@
 // PassPlan: a Pass made ready for the device. Everything the kernels look up goes into one buffer, copied at once:
 //
-//   header | tokens | positions | slots | part_first | part_count | logit_rows | draws | items a wave | items | tables | copies
+//   header | tokens | positions | slots | part_first | part_count | logit_rows | draws | items a wave | items | tables
+//   | copies
 //
 // The sections up to the items lie where the numbers of rows and draws put them, so that a pass rounded up to a bucket
 // has them at the same place as any other of its bucket; tables, at the end, are found through the items. Pure host
@@ -27,8 +28,8 @@ struct PlanShape {
   int heads = 0;
   int kv_heads = 0;
   bool deterministic = false;
-  int parallelism = 1;     // thread blocks of attention that run at the same time
-  int slot_capacity = 0;   // parts that the workspace holds; a pass with more takes several waves
+  int parallelism = 1;    // thread blocks of attention that run at the same time
+  int slot_capacity = 0;  // parts that the workspace holds; a pass with more takes several waves
 };
 
 // Byte offsets into the buffer.

@@ -113,8 +113,8 @@ DS_KERNEL void DS_BOUNDS(kGemmThreads, 1) rows_gemm_float_kernel(cuda::RowsGemmA
   wait_for_previous();
   const int tile = block_index();
   const int row0 = block_index_y() * kRows;
-  const float* low = static_cast<const float*>(a.weights) +
-                     (static_cast<int64_t>(tile) * kTileOutputs + warp_index()) * a.k;
+  const float* low =
+      static_cast<const float*>(a.weights) + (static_cast<int64_t>(tile) * kTileOutputs + warp_index()) * a.k;
   const float* high = low + static_cast<int64_t>(8) * a.k;
   const float* x = static_cast<const float*>(a.x) + static_cast<int64_t>(row0) * a.k;
   float sum_low[kRows] = {};

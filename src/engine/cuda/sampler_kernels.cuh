@@ -1,5 +1,5 @@
-// From logits to tokens, a block a draw, over a row that is read a fixed number of times: for the maximum, for the sums,
-// for the pick; four times more for a top-k or top-p threshold.
+// From logits to tokens, a block a draw, over a row that is read a fixed number of times: for the maximum, for the
+// sums, for the pick; four times more for a top-k or top-p threshold.
 //
 // Probabilities that are compared or added up to choose a token are whole numbers, units of 2^−40 of the largest: their
 // sums are exact in any order, so a draw depends on nothing but its row, its u and its limits, and what one pass
@@ -159,7 +159,8 @@ DS_DEVICE Kept keep_top(SampleShared& shared, const Row& row, const Kept& so_far
       const uint32_t key = order_key(logit);
       if (level > 0 && distance_of(logit) != distance) continue;
       if (level > 1 && key >> (shift + bits) != prefix) continue;
-      const int bin = level == 0 ? distance_of(logit) : (1 << bits) - 1 - static_cast<int>(key >> shift & ((1U << bits) - 1));
+      const int bin =
+          level == 0 ? distance_of(logit) : (1 << bits) - 1 - static_cast<int>(key >> shift & ((1U << bits) - 1));
       add_atomically(&shared.bins[bin], weight(i));
     }
     block_barrier();
@@ -171,7 +172,9 @@ DS_DEVICE Kept keep_top(SampleShared& shared, const Row& row, const Kept& so_far
     }
   }
   // Equal logits weigh the same: the target is reached after so many of them.
-  const auto tie = [&](int i) { return static_cast<Mass>(order_key(row.logits[i]) == prefix && is_kept(so_far, row.logits[i], i) ? 1 : 0); };
+  const auto tie = [&](int i) {
+    return static_cast<Mass>(order_key(row.logits[i]) == prefix && is_kept(so_far, row.logits[i], i) ? 1 : 0);
+  };
   Mass one = 0;
   int first = find_crossing(shared, row, 0, tie);
   one = weight(first);

@@ -1,5 +1,5 @@
-// Kernels (kernels.h) for one type: how each kernel is launched. launch(stream, grid, threads, kernel, args) is CUDA's or
-// the emulation's; this file is read once for each (type, device).
+// Kernels (kernels.h) for one type: how each kernel is launched. launch(stream, grid, threads, kernel, args) is CUDA's
+// or the emulation's; this file is read once for each (type, device).
 #pragma once
 
 #include "engine/cuda/attention_float_kernels.cuh"
@@ -56,7 +56,7 @@ class TypedKernels final : public cuda::Kernels {
     launch(stream_, {a.grid, 1}, sample_threads_, sample_kernel<T>, a);
   }
   void place(const cuda::PlaceArgs& a) override {
-    launch(stream_, {static_cast<int>(a.rows), 1}, kRowThreads, place_kernel<T>, a);
+    launch(stream_, {static_cast<int>(a.rows), 1}, 4 * kWarp, place_kernel<T>, a);
   }
 
  private:

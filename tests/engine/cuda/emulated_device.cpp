@@ -51,13 +51,16 @@ class EmulatedDevice final : public cuda::Device {
   EmulatedDevice() : kernels_(stream_, kEmulatedSampleThreads) {}
 
   std::string name() const override { return "emulation"; }
-  cuda::DeviceMemory memory() const override { return {.free_bytes = int64_t{1} << 30, .total_bytes = int64_t{1} << 30}; }
+  cuda::DeviceMemory memory() const override {
+    return {.free_bytes = int64_t{1} << 30, .total_bytes = int64_t{1} << 30};
+  }
   int parallelism() const override { return 5; }
 
   // The content is a pattern between fences, then zeros: as cudaMalloc and cudaMemset.
   void* allocate(int64_t bytes, const char* /*what*/, const char* /*key*/) override {
     const auto size = static_cast<size_t>(bytes);
-    auto* raw = static_cast<unsigned char*>(std::aligned_alloc(kAlignment, (size + 2 * kFence + kAlignment - 1) / kAlignment * kAlignment));
+    auto* raw = static_cast<unsigned char*>(
+        std::aligned_alloc(kAlignment, (size + 2 * kFence + kAlignment - 1) / kAlignment * kAlignment));
     if (raw == nullptr) throw std::bad_alloc();
     std::memset(raw, kFencePattern, size + 2 * kFence);
     std::memset(raw + kFence, 0, size);

@@ -1,9 +1,12 @@
 #include "engine/cuda/emulation.h"
 
-#include <ucontext.h>
+// A jump to another stack is no mistake here.
+#undef _FORTIFY_SOURCE
 
 #include <cmath>
 #include <memory>
+#include <setjmp.h>
+#include <ucontext.h>
 #include <vector>
 
 #include "core/error.h"
@@ -20,11 +23,13 @@ constexpr size_t kStackBytes = size_t{128} << 10;
 enum class State : uint8_t { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
 struct Fiber {
-  ucontext_t context{};
+  ucontext_t context{};  // to begin with; from then on `place`, since swapcontext is a system call
+  jmp_buf place{};
+  bool begun = false;
   std::unique_ptr<char[]> stack;
   State state = State::kDone;
-  int turn = 0;                       // which half of the warp's slots the next exchange uses
-  void* fake_stack = nullptr;         // of the address sanitizer
+  int turn = 0;                // which half of the warp's slots the next exchange uses
+  void* fake_stack = nullptr;  // of the address sanitizer
 };
 
 struct Warp {
@@ -33,7 +38,7 @@ struct Warp {
 
 // The block that runs now. Fibers and their stacks are kept from block to block.
 struct Block {
-  ucontext_t main{};
+  jmp_buf main{};
   void* main_fake_stack = nullptr;
   const void* main_stack = nullptr;
   size_t main_stack_size = 0;
@@ -69,7 +74,7 @@ void yield(State state) {
   Fiber& me = fiber(block.current);
   me.state = state;
   start_switch(&me.fake_stack, block.main_stack, block.main_stack_size);
-  swapcontext(&me.context, &block.main);
+  if (_setjmp(me.place) == 0) _longjmp(block.main, 1);
   finish_switch(me.fake_stack, nullptr, nullptr);
 }
 
@@ -83,14 +88,19 @@ void enter() {
   Fiber& me = fiber(block.current);
   me.state = State::kDone;
   start_switch(nullptr, block.main_stack, block.main_stack_size);
-  setcontext(&block.main);
+  _longjmp(block.main, 1);
+}
+
+void go_to(Fiber& next) {
+  if (next.begun) _longjmp(next.place, 1);
+  next.begun = true;
+  setcontext(&next.context);
 }
 
 void resume(int i) {
   block.current = i;
-  Fiber& next = fiber(i);
-  start_switch(&block.main_fake_stack, next.stack.get(), kStackBytes);
-  swapcontext(&block.main, &next.context);
+  start_switch(&block.main_fake_stack, fiber(i).stack.get(), kStackBytes);
+  if (_setjmp(block.main) == 0) go_to(fiber(i));
   finish_switch(block.main_fake_stack, nullptr, nullptr);
 }
 
@@ -113,6 +123,7 @@ void run_block() {
     makecontext(&f.context, enter, 0);
     f.state = State::kReady;
     f.turn = 0;
+    f.begun = false;
   }
   for (;;) {
     bool progress = false;
@@ -199,7 +210,9 @@ const void* aligned(const void* address, size_t alignment) {
   return address;
 }
 
-float half_to_float(uint16_t bits) {
+namespace {
+
+float widen_half(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const int fraction = bits & 1023;
   float value = 0;
@@ -213,16 +226,29 @@ float half_to_float(uint16_t bits) {
   return (bits & 0x8000) != 0 ? -value : value;
 }
 
+}  // namespace
+
+const std::vector<float> half_values = [] {
+  std::vector<float> values;
+  for (uint32_t i = 0; i < 0x10000; ++i) values.push_back(widen_half(static_cast<uint16_t>(i)));
+  return values;
+}();
+
 uint16_t float_to_half(float value) {
-  const auto sign = static_cast<uint16_t>(std::signbit(value) ? 0x8000 : 0);
-  const float size = std::fabs(value);
-  if (std::isnan(value)) return 0x7fff;
-  if (size >= 65520.0F) return sign | 0x7c00;
-  // nearbyint rounds ties to even; the unit in the last place is 2^(exponent − 10), at least 2^−24.
-  const int exponent = size < 6.103515625e-05F ? -14 : std::ilogb(size);
-  const auto units = static_cast<int>(std::nearbyint(std::ldexp(size, 10 - exponent)));
-  // A carry out of the fraction goes into the exponent by itself.
-  return static_cast<uint16_t>(sign | (units + (size < 6.103515625e-05F ? 0 : (exponent + 14) * 1024)));
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t sign = bits >> 16U & 0x8000U;
+  bits &= 0x7fffffffU;
+  if (bits > 0x7f800000U) return 0x7fff;
+  if (bits >= 0x477ff000U) return static_cast<uint16_t>(sign | 0x7c00U);  // 65520 rounds to infinity
+  if (bits < 0x38800000U) {
+    // Below 2^−14 the unit is 2^−24, that of floats around 0.5: the addition rounds.
+    const float shifted = std::fabs(value) + 0.5F;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000U));
+  }
+  // The exponent's bias goes from 127 to 15; half a unit less the last bit rounds ties to even.
+  return static_cast<uint16_t>(sign | ((bits - (112U << 23U) + 0xfffU + (bits >> 13U & 1U)) >> 13U));
 }
 
 uint16_t float_to_bfloat(float value) {

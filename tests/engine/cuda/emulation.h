@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 namespace deepsearch::emulation {
 
@@ -84,7 +85,10 @@ void multiply(float (&c)[4], const std::array<uint32_t, 6>& fragments, Widen wid
 // The address, after checking it; failure() otherwise.
 const void* aligned(const void* address, size_t alignment);
 
-float half_to_float(uint16_t bits);
-uint16_t float_to_half(float value);      // to nearest, ties to even
-uint16_t float_to_bfloat(float value);    // likewise
+extern const std::vector<float> half_values;  // of all bit patterns
+inline float half_to_float(uint16_t bits) {
+  return half_values[bits];
+}
+uint16_t float_to_half(float value);    // to nearest, ties to even
+uint16_t float_to_bfloat(float value);  // likewise
 }  // namespace deepsearch::emulation
