@@ -175,9 +175,7 @@ def logits_of(model, rows):
 def worst_difference(found, expected):
     worst = 0.0
     for found_row, expected_row in zip(found, expected, strict=True):
-        difference = (
-            (torch.tensor(found_row) - torch.tensor(expected_row)).abs().max().item()
-        )
+        difference = (torch.tensor(found_row) - torch.tensor(expected_row)).abs().max().item()
         worst = math.nan if math.isnan(difference) else max(worst, difference)
     return worst
 
@@ -193,29 +191,19 @@ def check_written(folder):
         folder, dtype=torch.float32, output_loading_info=True
     )
     model.eval()
-    errors += [
-        f"{key}: {report[key]}"
-        for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if report[key]
-    ]
+    errors += [f"{key}: {report[key]}" for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]]
     rows = json.loads((folder / "tokens.json").read_text())
-    worst = worst_difference(
-        logits_of(model, rows), json.loads((folder / "logits.json").read_text())
-    )
+    worst = worst_difference(logits_of(model, rows), json.loads((folder / "logits.json").read_text()))
     if not worst <= TOLERANCE:
         errors.append(f"logits differ by {worst}")
     errors += check_config(ours, model.config.to_dict())
     if model.generation_config.eos_token_id != ours["eos_token_id"]:
-        errors.append(
-            f"generation config: eos is {model.generation_config.eos_token_id}"
-        )
+        errors.append(f"generation config: eos is {model.generation_config.eos_token_id}")
     with_tokenizer = ""
     if (folder / "tokenizer.json").exists():
         errors += check_tokenizer(folder, ours)
         with_tokenizer = ", tokenizer opens"
-    print(
-        f"written {folder.name}: {type(model).__name__}, max |difference| of logits {worst:.3g}{with_tokenizer}"
-    )
+    print(f"written {folder.name}: {type(model).__name__}, max |difference| of logits {worst:.3g}{with_tokenizer}")
     return errors
 
 
@@ -230,18 +218,14 @@ def check_config(ours, theirs):
         "rms_norm_eps",
     ):
         if theirs[key] != ours[key]:
-            errors.append(
-                f"config {key}: wrote {ours[key]}, transformers reads {theirs[key]}"
-            )
+            errors.append(f"config {key}: wrote {ours[key]}, transformers reads {theirs[key]}")
     rope = theirs.get("rope_parameters") or {
         "rope_theta": theirs.get("rope_theta"),
         **(theirs["rope_scaling"] or {}),
     }
     for key, value in ours["rope_parameters"].items():
         if rope.get(key) != value:
-            errors.append(
-                f"config {key}: wrote {value}, transformers reads {rope.get(key)}"
-            )
+            errors.append(f"config {key}: wrote {value}, transformers reads {rope.get(key)}")
     return errors
 
 
@@ -256,9 +240,7 @@ def check_tokenizer(folder, ours):
         ours["eos_token_id"],
         *_as_list(ours["eos_token_id"]),
     ):
-        errors.append(
-            f"tokenizer: eos is {tokenizer.eos_token_id}, config says {ours['eos_token_id']}"
-        )
+        errors.append(f"tokenizer: eos is {tokenizer.eos_token_id}, config says {ours['eos_token_id']}")
     return errors
 
 
@@ -266,9 +248,7 @@ def _as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def write_theirs(
-    folder, seed, family, shape, dtype=torch.float32, shard="5GB", old_keys=False
-):
+def write_theirs(folder, seed, family, shape, dtype=torch.float32, shard="5GB", old_keys=False):
     """A random model saved by transformers, with tokens, logits and rotary frequencies beside it.
 
     The logits are those of the saved values, computed in fp32. Biases and norms start as zeros and ones, which would
@@ -297,9 +277,7 @@ def write_theirs(
         (folder / "config.json").write_text(json.dumps(document))
     model = make_model.from_pretrained(folder, dtype=torch.float32).eval()
     lengths = (5, 1) if config.vocab_size > 1000 else (1, 13, 64)
-    rows = [
-        torch.randint(0, config.vocab_size, (length,)).tolist() for length in lengths
-    ]
+    rows = [torch.randint(0, config.vocab_size, (length,)).tolist() for length in lengths]
     (folder / "tokens.json").write_text(json.dumps(rows))
     (folder / "logits.json").write_text(json.dumps(logits_of(model, rows)))
     rotary = model.model.rotary_emb
@@ -311,17 +289,11 @@ def write_theirs(
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--test-binary", required=True, type=Path, help="the program test_model"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test-binary", required=True, type=Path, help="the program test_model")
     binary = str(parser.parse_args().test_binary.resolve())
     torch.set_num_threads(1)
-    print(
-        f"transformers {transformers.__version__}, torch {torch.__version__}, tolerance {TOLERANCE}"
-    )
+    print(f"transformers {transformers.__version__}, torch {torch.__version__}, tolerance {TOLERANCE}")
 
     errors = []
     with tempfile.TemporaryDirectory(prefix="deepsearch-oracle-") as work:
@@ -329,9 +301,7 @@ def main():
         run_binary(binary, "ModelOracle.WritesFolders", DEEPSEARCH_ORACLE_OUT=str(ours))
         folders = sorted(ours.glob("case*"))
         if len(folders) != N_CASES_WRITTEN:
-            errors.append(
-                f"the binary wrote {len(folders)} folders, expected {N_CASES_WRITTEN}"
-            )
+            errors.append(f"the binary wrote {len(folders)} folders, expected {N_CASES_WRITTEN}")
         for folder in folders:
             errors += [f"{folder.name}: {error}" for error in check_written(folder)]
 
