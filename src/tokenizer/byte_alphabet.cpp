@@ -25,8 +25,8 @@ struct Alphabet {
 };
 
 const Alphabet& alphabet() {
-  static const Alphabet value;
-  return value;
+  static const Alphabet kAlphabet;
+  return kAlphabet;
 }
 
 }  // namespace

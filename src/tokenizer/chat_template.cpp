@@ -142,36 +142,36 @@ struct Template {
 };
 
 const std::vector<Template>& templates() {
-  static const std::vector<std::string_view> im = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"};
-  static const std::string_view boxed = "Please reason step by step, and put your final answer within \\\\boxed{}.";
-  static const std::vector<Template> all = {
+  static const std::vector<std::string_view> kIm = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"};
+  static const std::string_view kBoxed = "Please reason step by step, and put your final answer within \\\\boxed{}.";
+  static const std::vector<Template> kAll = {
       {"chatml",
        [](Messages m, const ChatOptions& o) { return chatml(m, o, ""); },
        {"<|im_start|>", "<|im_end|>", "add_generation_prompt"},
        {"You are", "Please", "think", "tools", "system", "bos_token", "trim"},
-       im},
+       kIm},
       {"qwen2",
        [](Messages m, const ChatOptions& o) { return chatml(m, o, kQwen2System); },
        {"<|im_start|>system\\nYou are a helpful assistant.<|im_end|>", "add_generation_prompt"},
        {"Please", "think", "Qwen", "bos_token", "trim"},
-       im},
+       kIm},
       {"qwen2.5",
        [](Messages m, const ChatOptions& o) { return chatml(m, o, kQwen25System); },
        {"<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>",
         "add_generation_prompt"},
        {"Please", "think", "bos_token", "trim"},
-       im},
+       kIm},
       {"qwen2.5-math",
        [](Messages m, const ChatOptions& o) { return chatml(m, o, kQwenMathSystem); },
-       {boxed, "<|im_start|>", "add_generation_prompt"},
+       {kBoxed, "<|im_start|>", "add_generation_prompt"},
        {"think", "Qwen", "bos_token", "trim"},
-       im},
+       kIm},
       {"qwen3",
        qwen3,
        {"<|im_start|>", "enable_thinking is defined and enable_thinking is false", "last_query_index", "loop.last",
         "'<think>\\n\\n</think>\\n\\n'"},
        {"You are Qwen", "bos_token", "trim", "image"},
-       im},
+       kIm},
       {"llama3",
        llama3,
        {"<|start_header_id|>", "<|end_header_id|>\\n\\n", "<|eot_id|>", "trim", "bos_token", "add_generation_prompt"},
@@ -186,7 +186,7 @@ const std::vector<Template>& templates() {
         "<｜tool▁outputs▁begin｜>", "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁outputs▁end｜>"}},
       {"none", [](Messages m, const ChatOptions&) { return plain(m); }, {}, {}, {}},
   };
-  return all;
+  return kAll;
 }
 
 std::string name_list() {

@@ -33,8 +33,8 @@ PCRE2_SPTR bytes_of(std::string_view text) {
 }
 
 pcre2_match_data* scratch() {
-  thread_local const Owned<pcre2_match_data, pcre2_match_data_free> data(pcre2_match_data_create(1, nullptr));
-  return data.get();
+  thread_local const Owned<pcre2_match_data, pcre2_match_data_free> kData(pcre2_match_data_create(1, nullptr));
+  return kData.get();
 }
 
 size_t next_character(std::string_view text, size_t at) {

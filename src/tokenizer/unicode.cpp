@@ -25,14 +25,14 @@ const R* find_range(std::span<const R> ranges, char32_t c) {
 
 // Blocks of 256 code points that hold recent characters: most texts are cleared by this alone.
 const std::bitset<0x1100>& recent_blocks() {
-  static const auto blocks = [] {
+  static const auto kBlocks = [] {
     std::bitset<0x1100> set;
     for (const CategoryRange& range : recent_characters()) {
       for (char32_t block = range.first >> 8; block <= range.last >> 8; ++block) set.set(block);
     }
     return set;
   }();
-  return blocks;
+  return kBlocks;
 }
 
 bool is_recent(char32_t c) {
