@@ -70,7 +70,8 @@ void finish_switch([[maybe_unused]] void* saved, [[maybe_unused]] const void** s
 #endif
 }
 
-void yield(State state) {
+// The functions that jump are not to be inlined: locals around a setjmp may be clobbered.
+[[gnu::noinline]] void yield(State state) {
   Fiber& me = fiber(block.current);
   me.state = state;
   start_switch(&me.fake_stack, block.main_stack, block.main_stack_size);
@@ -91,13 +92,13 @@ void enter() {
   _longjmp(block.main, 1);
 }
 
-void go_to(Fiber& next) {
+[[gnu::noinline]] void go_to(Fiber& next) {
   if (next.begun) _longjmp(next.place, 1);
   next.begun = true;
   setcontext(&next.context);
 }
 
-void resume(int i) {
+[[gnu::noinline]] void resume(int i) {
   block.current = i;
   start_switch(&block.main_fake_stack, fiber(i).stack.get(), kStackBytes);
   if (_setjmp(block.main) == 0) go_to(fiber(i));
