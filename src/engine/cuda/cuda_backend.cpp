@@ -15,6 +15,7 @@ namespace {
 
 // Left free for what the driver and the library take later (graphs, their kernels' own memory).
 constexpr int64_t kReservedBytes = int64_t{512} << 20;
+constexpr size_t kMostRows = 65535;  // of a launch
 constexpr int64_t kLeastBufferBytes = int64_t{1} << 20;
 
 const char* name_of(DType type) {
@@ -24,6 +25,9 @@ const char* name_of(DType type) {
 
 // failure() for a pass that the scheduler must not make. Nothing on the device may depend on unchecked numbers.
 void check(const Pass& pass, const ModelConfig& config, int64_t n_blocks) {
+  if (std::max(pass.tokens.size(), pass.copies.size()) > kMostRows) {
+    failure("pass: {} tokens, {} copies; at most {} fit", pass.tokens.size(), pass.copies.size(), kMostRows);
+  }
   const auto n_tokens = static_cast<int64_t>(pass.tokens.size());
   for (const Token token : pass.tokens) {
     if (token < 0 || token >= config.vocab_size) failure("pass: token {} is not in the vocabulary", token);

@@ -57,7 +57,8 @@ void PassPlan::list_rows(const Pass& pass) {
     for (int32_t i = 0; i < span.n_tokens; ++i) {
       const int32_t position = span.start + i;
       positions_.push_back(position);
-      const BlockId block = pass.tables[static_cast<size_t>(span.first_block + position / kKvBlockTokens)];
+      const BlockId block =
+          pass.tables[static_cast<size_t>(span.first_block) + static_cast<size_t>(position / kKvBlockTokens)];
       slots_.push_back(block * kKvBlockTokens + position % kKvBlockTokens);
     }
   }

@@ -70,7 +70,8 @@ void finish_switch([[maybe_unused]] void* saved, [[maybe_unused]] const void** s
 #endif
 }
 
-void yield(State state) {
+// The functions that jump are not to be inlined: locals around a setjmp may be clobbered.
+[[gnu::noinline]] void yield(State state) {
   Fiber& me = fiber(block.current);
   me.state = state;
   start_switch(&me.fake_stack, block.main_stack, block.main_stack_size);
@@ -91,13 +92,13 @@ void enter() {
   _longjmp(block.main, 1);
 }
 
-void go_to(Fiber& next) {
+[[gnu::noinline]] void go_to(Fiber& next) {
   if (next.begun) _longjmp(next.place, 1);
   next.begun = true;
   setcontext(&next.context);
 }
 
-void resume(int i) {
+[[gnu::noinline]] void resume(int i) {
   block.current = i;
   start_switch(&block.main_fake_stack, fiber(i).stack.get(), kStackBytes);
   if (_setjmp(block.main) == 0) go_to(fiber(i));
@@ -113,18 +114,20 @@ bool release(int first, int last, State waiting) {
   return true;
 }
 
+// getcontext counts as a function that returns twice: likewise.
+[[gnu::noinline]] void prepare(Fiber& f) {
+  getcontext(&f.context);
+  f.context.uc_stack.ss_sp = f.stack.get();
+  f.context.uc_stack.ss_size = kStackBytes;
+  f.context.uc_link = nullptr;
+  makecontext(&f.context, enter, 0);
+  f.state = State::kReady;
+  f.turn = 0;
+  f.begun = false;
+}
+
 void run_block() {
-  for (int i = 0; i < block.size; ++i) {
-    Fiber& f = fiber(i);
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = kStackBytes;
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, enter, 0);
-    f.state = State::kReady;
-    f.turn = 0;
-    f.begun = false;
-  }
+  for (int i = 0; i < block.size; ++i) prepare(fiber(i));
   for (;;) {
     bool progress = false;
     bool done = true;

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# What needs a GPU: the CUDA engine's tests, their memory and race checks, and timings. From a bundle (jobs/bundle.sh) or
+# a checkout that is built. Under 8 minutes; exit code 1 when anything fails.
+#
+#   jobs/gpu_check.sh [--out DIR] [--no-sanitizer]      (default: gpu_check)
+#
+# DIR/report.txt tells what was run, how it ended, and the figures; the full output of each step lies beside it.
+# --no-sanitizer is for machines without compute-sanitizer, whose absence is an error otherwise.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+OUT=gpu_check SANITIZE=1
+while [ $# -gt 0 ]; do
+    case $1 in
+    --out) OUT=${2:?--out needs a folder} && shift 2 ;;
+    --no-sanitizer) SANITIZE=0 && shift ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    *) echo "error: unknown option '$1' (try --help)" >&2 && exit 2 ;;
+    esac
+done
+mkdir -p "$OUT"
+REPORT=$OUT/report.txt
+FAILED=()
+
+say() { printf '%s\n' "$*" | tee -a "$REPORT"; }
+
+# program NAME: how it is started here.
+program() {
+    if [ -x "$HERE/run.sh" ]; then
+        echo "$HERE/run.sh $1"
+    elif [ "$1" = deepsearch ]; then
+        echo "$HERE/build/release/deepsearch"
+    else
+        echo "$HERE/build/release/tests/engine/cuda/$1"
+    fi
+}
+
+# step NAME SECONDS PATTERN COMMAND…: its output into a file; lines that match PATTERN, and the end when it fails, into
+# the report.
+step() {
+    local name=$1 limit=$2 pattern=$3 log status=0 start=$SECONDS
+    log=$OUT/$1.log
+    shift 3
+    timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 || status=$?
+    say "== $name: $([ $status = 0 ] && echo passed || echo "FAILED (exit code $status)"), $((SECONDS - start)) s"
+    grep -E "$pattern" "$log" | tee -a "$REPORT" || true
+    if [ $status != 0 ]; then
+        FAILED+=("$name")
+        say "   the end of $log:"
+        tail -n 25 "$log" | tee -a "$REPORT"
+    fi
+}
+
+find_sanitizer() {
+    local place
+    for place in "$(command -v compute-sanitizer || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer" \
+        "${CUDA_HOME:-/usr/local/cuda}/compute-sanitizer/compute-sanitizer"; do
+        if [ -n "$place" ] && [ -x "$place" ]; then
+            echo "$place"
+            return
+        fi
+    done
+}
+
+: >"$REPORT"
+say "DeepSearch GPU check, $(date -u '+%Y-%m-%d %H:%M UTC')"
+if ! nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap,clocks.max.sm --format=csv,noheader >"$OUT/gpu.txt" 2>&1; then
+    say "nvidia-smi found no GPU:"
+    tee -a "$REPORT" <"$OUT/gpu.txt"
+    exit 1
+fi
+tee -a "$REPORT" <"$OUT/gpu.txt"
+
+read -r -a TESTS <<<"$(program test_engine_cuda)"
+read -r -a BENCH <<<"$(program bench_engine_cuda)"
+read -r -a DEEPSEARCH <<<"$(program deepsearch)"
+
+# A skipped test is a failure here: there must be a GPU.
+all_on_gpu() { "$@" --gtest_filter='*gpu*' --gtest_brief=1 | tee "$OUT/tests.out" && ! grep -q SKIPPED "$OUT/tests.out"; }
+step tests 90 '^\[  (PASSED|FAILED)|Failure$' bash -c "$(declare -f all_on_gpu); set -o pipefail; OUT='$OUT'; all_on_gpu ${TESTS[*]@Q}"
+
+if [ $SANITIZE = 1 ]; then
+    SANITIZER=$(find_sanitizer)
+    if [ -z "$SANITIZER" ]; then
+        say "== sanitizer: FAILED, compute-sanitizer is not on this machine (--no-sanitizer to go without)"
+        FAILED+=(sanitizer)
+    else
+        # Graphs and every kernel in bf16 and fp32; the long runs are left to the plain tests.
+        KERNELS='*KernelTest*gpu*:*AttentionTest*gpu_bf16:*AttentionTest.PartsAndWaves/gpu_fp32:*CudaSampler*gpu*'
+        step memcheck 80 'ERROR SUMMARY|PASSED|FAILED' "$SANITIZER" --tool memcheck --error-exitcode 9 --target-processes all \
+            "${TESTS[@]}" --gtest_filter="$KERNELS:*BackendTest.GraphsChangeNothing/gpu_bf16" --gtest_brief=1
+        step racecheck 80 'RACECHECK SUMMARY|ERROR SUMMARY|PASSED|FAILED' "$SANITIZER" --tool racecheck --error-exitcode 9 \
+            --target-processes all "${TESTS[@]}" --gtest_filter="$KERNELS" --gtest_brief=1
+    fi
+fi
+
+step backend 90 '^(decode|prompt|siblings|product)' "${BENCH[@]}"
+SHAPE=(--shape qwen2-1.5b --device cuda --dtype bf16)
+step decode 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,8,64,256 --context 1024
+step prefill 30 '.' "${DEEPSEARCH[@]}" bench prefill "${SHAPE[@]}"
+step prefix 30 '.' "${DEEPSEARCH[@]}" bench prefix "${SHAPE[@]}"
+step sampler 20 '.' "${DEEPSEARCH[@]}" bench sampler "${SHAPE[@]}"
+
+if [ ${#FAILED[@]} != 0 ]; then
+    say "FAILED: ${FAILED[*]} (after $SECONDS s)"
+    exit 1
+fi
+say "everything passed in $SECONDS s"
