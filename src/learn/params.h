@@ -43,7 +43,7 @@ struct LearnParams {
   // Of the distribution that was sampled from and is trained: [search].temperature, filled in by whoever makes the
   // trainer. No key of its own.
   double temperature = 1.0;
-  int64_t threads = 0;           // CPU threads of a learner; 0: all cores of the host, shared by its learners
+  int64_t threads = 0;  // CPU threads of a learner; 0: all cores of the host, shared by its learners
   OptimizerParams optimizer;
 
   void describe(ConfigVisitor& v);

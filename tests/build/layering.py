@@ -8,7 +8,21 @@ import sys
 from pathlib import Path
 
 # The rule, read once: a folder may use those before it.
-ORDER = ["core", "data", "tokenizer", "verify", "search", "comm", "store", "model", "engine", "learn", "rounds", "run", "commands"]
+ORDER = [
+    "core",
+    "data",
+    "tokenizer",
+    "verify",
+    "search",
+    "comm",
+    "store",
+    "model",
+    "engine",
+    "learn",
+    "rounds",
+    "run",
+    "commands",
+]
 
 # What a header is, and the folders that may name it.
 OWNERS = [

@@ -377,7 +377,8 @@ TEST(Engine, DivergedWeightsAreNamed) {
 
 TEST(Engine, DescribesItself) {
   const auto engine = native_engine(lively_weights(small_config(), 3), 12, 2);
-  EXPECT_THAT(engine->description(), ::testing::MatchesRegex("native CPU, 2 threads, [A-Za-z0-9-]+, fp32 weights, batch 12"));
+  EXPECT_THAT(engine->description(),
+              ::testing::MatchesRegex("native CPU, 2 threads, [A-Za-z0-9-]+, fp32 weights, batch 12"));
   EXPECT_EQ(engine->policy_version(), 1);
 }
 

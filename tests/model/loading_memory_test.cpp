@@ -10,7 +10,7 @@
 namespace deepsearch {
 namespace {
 
-constexpr int64_t kSlack = 6 << 20;  // chunks of a few MB, headers, the allocator's own
+constexpr int64_t kSlack = 10 << 20;  // chunks of a few MB, headers, the allocator's own
 
 int64_t status_bytes(const std::string& key) {
   std::ifstream file("/proc/self/status");

@@ -158,7 +158,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
 def test_bad_input_problem_file_is_named_with_its_line(tmp_path):
     problems = tmp_path / "problems.jsonl"
     subprocess.run(
-        [DEEPSEARCH, "generate", "--set", "task.sizes=[2]", "--count", "9", "--out", problems],
+        [DEEPSEARCH, "problems", "--set", "task.sizes=[2]", "--count", "9", "--out", problems],
         check=True,
         capture_output=True,
     )

