@@ -39,6 +39,9 @@ DEEPSEARCH_INLINE void accumulate_one(const float* a, int64_t a_stride, int64_t 
   }
 }
 
+// Rows from which a tile takes longer to compute than to get.
+constexpr int kTallRows = 6;
+
 template <int kRows, int kPanels>
 DEEPSEARCH_INLINE void clear(V (&acc)[kRows][kPanels]) {
   DEEPSEARCH_UNROLL
@@ -50,10 +53,10 @@ DEEPSEARCH_INLINE void clear(V (&acc)[kRows][kPanels]) {
 
 // Goes on with the chains acc[r][p] over k in [first, last), first at the start of a line. The same chain for every
 // element whatever the tile: only how many chains run side by side differs. kFetch: as panel p is read, the same place
-// of fetch[p] is asked of memory.
+// of fetch[p] is asked of memory, and, in a tall tile, of `later`.
 template <class W, int kRows, int kPanels, bool kFetch>
 DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const float* const (&w)[kPanels],
-                                  const float* const (&fetch)[kPanels], int64_t first, int64_t last,
+                                  const float* const (&fetch)[kPanels], const float* later, int64_t first, int64_t last,
                                   V (&acc)[kRows][kPanels]) {
   V line[kPanels];
   int64_t i = first;
@@ -64,6 +67,7 @@ DEEPSEARCH_INLINE void accumulate(const float* a, int64_t a_stride, const float*
       line[p] = V::load(w[p] + at);
       if constexpr (kFetch) __builtin_prefetch(fetch[p] + at);
     }
+    if constexpr (kFetch && kRows >= kTallRows) __builtin_prefetch(later + at, 0, 2);
     DEEPSEARCH_UNROLL
     for (int j = 0; j < W::kPerLane; ++j) accumulate_one<W, kRows, kPanels>(a, a_stride, i + j, line, j, acc);
   }

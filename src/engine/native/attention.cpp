@@ -5,8 +5,9 @@
 namespace deepsearch::native {
 namespace {
 
-constexpr int64_t kTileQueries = 12;           // the tallest tile of any instruction set
-constexpr int64_t kScratchFloats = 64 * 1024;  // of scores: stay in a core's L2 cache with the blocks they are of
+constexpr int64_t kTileQueries = 12;  // the tallest tile of any instruction set
+constexpr int64_t kScratchFloats =
+    int64_t{64} * 1024;  // of scores: stay in a core's L2 cache with the blocks they are of
 
 constexpr int64_t kFew = 4;  // queries that are done with a block before the next is there
 
@@ -51,6 +52,19 @@ void AttentionPlan::make(const Pass& pass) {
     cut(first, last);
     first = last;
   }
+  lone_blocks_.clear();
+  lone_blocks_.reserve(pass.tables.size());
+  for (const AttentionPiece& piece : pieces_) {
+    const PrefixGroup& group = groups_[static_cast<size_t>(piece.first_group)];
+    if (!lone(piece)) continue;
+    const auto table = pass.tables.begin() + group.table;
+    lone_blocks_.insert(lone_blocks_.end(), table + group.first_block, table + group.last_block);
+  }
+}
+
+// One span's few rows: blocks that several pieces share are in cache, or soon will be.
+bool AttentionPlan::lone(const AttentionPiece& piece) const {
+  return piece.last_group - piece.first_group == 1 && (piece.last_row - piece.first_row) * queries_ <= kFew;
 }
 
 // Pieces of the rows of groups [first_group, last_group), the first of which has them all.
@@ -190,8 +204,7 @@ void attend(const AttentionTask& task, int64_t item, int64_t next, float* scratc
   BlockView ahead;
   if (next < attention_items(task)) {
     const AttentionPiece& other = task.plan->pieces()[static_cast<size_t>(next / task.kv_heads)];
-    // Blocks that several pieces share are in cache, or soon will be.
-    if (other.last_group - other.first_group == 1 && (other.last_row - other.first_row) * task.queries <= kFew) {
+    if (task.plan->lone(other)) {
       const PrefixGroup& group = task.plan->groups()[static_cast<size_t>(other.first_group)];
       const BlockId* table = task.pass->tables.data() + group.table + group.first_block;
       ahead = task.blocks->keys(task.layer, next % task.kv_heads, table);

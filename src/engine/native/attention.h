@@ -32,6 +32,9 @@ class AttentionPlan {
 
   const std::vector<AttentionPiece>& pieces() const { return pieces_; }
   const std::vector<PrefixGroup>& groups() const { return groups_; }
+  bool lone(const AttentionPiece& piece) const;
+  // Blocks that only a few rows attend to, in the order of the pieces: their way to memory is what attention waits for.
+  const std::vector<BlockId>& lone_blocks() const { return lone_blocks_; }
   // Of a row, in its sequence.
   int32_t position(int64_t row) const { return positions_[static_cast<size_t>(row)]; }
   // Floats that attend() needs for any piece.
@@ -48,6 +51,7 @@ class AttentionPlan {
   std::vector<PrefixGroup> groups_;
   std::vector<AttentionPiece> pieces_;
   std::vector<int32_t> positions_;
+  std::vector<BlockId> lone_blocks_;
   int64_t scratch_floats_ = 0;
 };
 

@@ -17,9 +17,9 @@ void scores_tile(const float* q, int64_t head_dim, const BlockView& keys, int64_
     const float* fetch[kBlocks];
     DEEPSEARCH_UNROLL
     for (int b = 0; b < kBlocks; ++b) fetch[b] = block_at(ahead, block + b);
-    accumulate<Fp32Values, kRows, kBlocks, true>(q, head_dim, k, fetch, 0, head_dim, acc);
+    accumulate<Fp32Values, kRows, kBlocks, true>(q, head_dim, k, fetch, k[0], 0, head_dim, acc);
   } else {
-    accumulate<Fp32Values, kRows, kBlocks, false>(q, head_dim, k, k, 0, head_dim, acc);
+    accumulate<Fp32Values, kRows, kBlocks, false>(q, head_dim, k, k, k[0], 0, head_dim, acc);
   }
   DEEPSEARCH_UNROLL
   for (int r = 0; r < kRows; ++r) {

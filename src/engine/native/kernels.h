@@ -38,6 +38,17 @@ enum class Output : uint8_t {
   kSwiglu,  // panels in pairs (gate, up): c[·, pair] = silu(gate) · up; no bias
 };
 
+// Memory that will be wanted after a product: pieces of `lines` cache lines at base + id · stride. A product of many
+// rows leaves the way to memory free, and asks for some of them meanwhile, from `next` (a line, over all pieces) on.
+struct FetchList {
+  const float* base = nullptr;
+  int64_t stride = 0;
+  const int32_t* ids = nullptr;
+  int64_t lines = 0;
+  int64_t next = 0;
+  int64_t end = 0;
+};
+
 // c[rows, ·] from a[rows, k] · w, for some neighbouring panels of a packed matrix. All pointers are to the first panel.
 struct Product {
   const float* a = nullptr;
@@ -51,6 +62,7 @@ struct Product {
   float* c = nullptr;
   int64_t c_stride = 0;
   Output output = Output::kStore;
+  FetchList* later = nullptr;  // or none
 };
 
 // One layer's keys or values of one kv head: block `id` lies at base + id · block_stride.

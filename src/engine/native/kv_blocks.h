@@ -28,6 +28,10 @@ class KvBlocks {
   BlockView values(int64_t layer, int64_t head, const BlockId* table) const {
     return {pages_base() + layer * layer_floats_ + kv_heads_ * k_floats_ + head * v_floats_, block_floats_, table, 0};
   }
+  // All keys and values of a layer, for blocks to be named.
+  FetchList layer_of_blocks(int64_t layer) const {
+    return {.base = pages_base() + layer * layer_floats_, .stride = block_floats_, .lines = layer_floats_ / kLanes};
+  }
   // k and v of one token: [kv_heads, head_dim].
   void write(int64_t layer, BlockId block, int64_t slot, const float* k, const float* v);
   void copy(int64_t layer, const BlockCopy& copy);

@@ -18,10 +18,10 @@ namespace deepsearch {
 namespace native {
 namespace {
 
-constexpr int64_t kBlockFloats = 64 * 1024;  // of a product's input rows worked on together: a core's L2 cache
-constexpr int64_t kSharesPerThread = 4;      // so that a slower thread does not hold up the others
-constexpr int64_t kRowsPerShare = 8;         // of work done row by row
-constexpr int64_t kLogitFloats = 16 << 20;   // of logits at a time, 64 MB
+constexpr int64_t kBlockFloats = int64_t{64} * 1024;  // of a product's input rows worked on together: a core's L2 cache
+constexpr int64_t kSharesPerThread = 4;               // so that a slower thread does not hold up the others
+constexpr int64_t kRowsPerShare = 8;                  // of work done row by row
+constexpr int64_t kLogitFloats = 16 << 20;            // of logits at a time, 64 MB
 
 class NativeBackend : public Backend {
  public:
@@ -35,6 +35,7 @@ class NativeBackend : public Backend {
         team_(threads),
         plan_(config, threads),
         attention_scratch_(static_cast<size_t>(threads)),
+        later_(static_cast<size_t>(threads)),
         samplers_(static_cast<size_t>(threads), Sampler(kernels)) {}
 
   void set_weights(const WeightSource& weights) override { model_.fill(weights); }
@@ -66,6 +67,7 @@ class NativeBackend : public Backend {
   // The parts of a pass; every thread goes through all of them.
   void decode(const Pass& pass, int64_t thread);
   void run_layer(const Pass& pass, int64_t index, int64_t thread);
+  void fetch_layer(int64_t layer, int64_t thread);
   void store_heads(const PackedLayer& layer, int64_t index, int64_t row);
   void sample(const Pass& pass, SampledToken* drawn, int64_t thread);
 
@@ -74,7 +76,7 @@ class NativeBackend : public Backend {
     team_.share((n + kRowsPerShare - 1) / kRowsPerShare,
                 [&](int64_t share) { body(share * kRowsPerShare, std::min(n, (share + 1) * kRowsPerShare)); });
   }
-  void multiply(const PackedMatrix& w, Product product);
+  void multiply(const PackedMatrix& w, int64_t thread, Product product);
   void normalise(const float* x, const float* weight, float* out, int64_t first, int64_t last) const {
     const int64_t width = model_.widths().hidden;
     kernels_.rms_norm(x + first * width, width, last - first, config_.hidden_size, weight,
@@ -100,6 +102,7 @@ class NativeBackend : public Backend {
   Scratch logits_;                          // [some draw rows, vocab padded]
   Scratch keys_;                            // [rows, kv]
   std::vector<Scratch> attention_scratch_;  // per thread
+  std::vector<FetchList> later_;            // per thread: the KV of the next layer
   std::vector<Sampler> samplers_;           // per thread
   std::vector<BlockId> block_of_row_;
   std::vector<DrawRow> draw_rows_;
@@ -196,7 +199,8 @@ void NativeBackend::make_room(const Pass& pass) {
 }
 
 // By blocks of rows, so that these stay in cache while panels go by, and by panels among threads.
-void NativeBackend::multiply(const PackedMatrix& w, Product product) {
+void NativeBackend::multiply(const PackedMatrix& w, int64_t thread, Product product) {
+  product.later = &later_[static_cast<size_t>(thread)];
   const int64_t most = std::max<int64_t>(24, kBlockFloats / w.k() / 12 * 12);
   const int64_t row_blocks = (product.rows + most - 1) / most;
   if (row_blocks == 0) return;
@@ -244,17 +248,31 @@ void NativeBackend::store_heads(const PackedLayer& layer, int64_t index, int64_t
   blocks_.write(index, block_of_row_[static_cast<size_t>(row)], position % kKvBlockTokens, keys, qkv + w.q + w.kv);
 }
 
+// During the products between two layers' attention, a thread asks for its share of the second's KV; after the last
+// layer of the first's, for the next pass. Not worth it where all of it stays in the caches.
+void NativeBackend::fetch_layer(int64_t layer, int64_t thread) {
+  constexpr int64_t kCached = int64_t{1} << 20;
+  FetchList& list = later_[static_cast<size_t>(thread)];
+  list = blocks_.layer_of_blocks(layer);
+  const auto blocks = static_cast<int64_t>(plan_.lone_blocks().size());
+  if (blocks * blocks_.block_bytes() < kCached) return;
+  list.ids = plan_.lone_blocks().data();
+  list.next = blocks * thread / team_.size() * list.lines;
+  list.end = blocks * (thread + 1) / team_.size() * list.lines;
+}
+
 void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
   const PackedLayer& layer = model_.layer(index);
   const Widths& w = model_.widths();
   for_rows(rows_,
            [&](int64_t first, int64_t last) { normalise(x_.data(), layer.input_norm, normed_.data(), first, last); });
-  multiply(layer.qkv, {.a = normed_.data(),
-                       .a_stride = w.hidden,
-                       .rows = rows_,
-                       .bias = layer.qkv_bias,
-                       .c = qkv_.data(),
-                       .c_stride = w.qkv});
+  multiply(layer.qkv, thread,
+           {.a = normed_.data(),
+            .a_stride = w.hidden,
+            .rows = rows_,
+            .bias = layer.qkv_bias,
+            .c = qkv_.data(),
+            .c_stride = w.qkv});
   for_rows(rows_, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) store_heads(layer, index, row);
   });
@@ -273,27 +291,31 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
   team_.share(attention_items(task), [&](int64_t item) {
     attend(task, item, item + team_.size(), attention_scratch_[static_cast<size_t>(thread)].data());
   });
-  multiply(layer.out, {.a = context_.data(),
-                       .a_stride = w.context,
-                       .rows = rows_,
-                       .bias = layer.out_bias,
-                       .c = x_.data(),
-                       .c_stride = w.hidden,
-                       .output = Output::kAdd});
+  fetch_layer((index + 1) % config_.n_layers, thread);
+  multiply(layer.out, thread,
+           {.a = context_.data(),
+            .a_stride = w.context,
+            .rows = rows_,
+            .bias = layer.out_bias,
+            .c = x_.data(),
+            .c_stride = w.hidden,
+            .output = Output::kAdd});
   for_rows(rows_,
            [&](int64_t first, int64_t last) { normalise(x_.data(), layer.post_norm, normed_.data(), first, last); });
-  multiply(layer.gate_up, {.a = normed_.data(),
-                           .a_stride = w.hidden,
-                           .rows = rows_,
-                           .c = inner_.data(),
-                           .c_stride = w.ff,
-                           .output = Output::kSwiglu});
-  multiply(layer.down, {.a = inner_.data(),
-                        .a_stride = w.ff,
-                        .rows = rows_,
-                        .c = x_.data(),
-                        .c_stride = w.hidden,
-                        .output = Output::kAdd});
+  multiply(layer.gate_up, thread,
+           {.a = normed_.data(),
+            .a_stride = w.hidden,
+            .rows = rows_,
+            .c = inner_.data(),
+            .c_stride = w.ff,
+            .output = Output::kSwiglu});
+  multiply(layer.down, thread,
+           {.a = inner_.data(),
+            .a_stride = w.ff,
+            .rows = rows_,
+            .c = x_.data(),
+            .c_stride = w.hidden,
+            .output = Output::kAdd});
 }
 
 void NativeBackend::decode(const Pass& pass, int64_t thread) {
@@ -324,11 +346,12 @@ void NativeBackend::sample(const Pass& pass, SampledToken* drawn, int64_t thread
   const int64_t at_once = std::max<int64_t>(1, kLogitFloats / w.vocab);
   for (int64_t begin = 0; begin < n; begin += at_once) {
     const int64_t rows = std::min(at_once, n - begin);
-    multiply(model_.head(), {.a = normed_.data() + begin * w.hidden,
-                             .a_stride = w.hidden,
-                             .rows = rows,
-                             .c = logits_.data(),
-                             .c_stride = w.vocab});
+    multiply(model_.head(), thread,
+             {.a = normed_.data() + begin * w.hidden,
+              .a_stride = w.hidden,
+              .rows = rows,
+              .c = logits_.data(),
+              .c_stride = w.vocab});
     team_.share(rows, [&](int64_t i) {
       const DrawRow& row = draw_rows_[static_cast<size_t>(begin + i)];
       const std::span<const float> logits(logits_.data() + i * w.vocab, static_cast<size_t>(config_.vocab_size));

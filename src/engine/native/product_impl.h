@@ -44,10 +44,22 @@ struct TilePanels {
   const float* next[kPanels];
 };
 
+// The next `lines` lines of what is wanted later, or of something at hand when nothing is.
+DEEPSEARCH_INLINE const float* take_later(FetchList* list, int64_t lines, const float* at_hand) {
+  if (list == nullptr || list->next >= list->end) return at_hand;
+  const int64_t piece = list->next / list->lines;
+  const int64_t line = list->next % list->lines;
+  // What is left of a piece may be less: then some lines after it are asked for in vain, unless they are too many.
+  list->next = list->lines - line < 2 * lines ? (piece + 1) * list->lines : list->next + lines;
+  return list->base + list->ids[piece] * list->stride + line * kLanes;
+}
+
 template <class W, int kRows, int kPanels>
 void product_tile(const Product& job, int64_t row, int64_t panel) {
   const float* a = job.a + row * job.a_stride;
   const TilePanels<W, kPanels> w(job, panel);
+  const float* later = w.at[0];
+  if constexpr (kRows >= kTallRows) later = take_later(job.later, w.lines, later);
   V acc[kRows][kPanels];
   clear(acc);
   if constexpr (W::kScaled) {
@@ -57,7 +69,8 @@ void product_tile(const Product& job, int64_t row, int64_t panel) {
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = g * kInt8Group;
       const int64_t last = first + kInt8Group < job.k ? first + kInt8Group : job.k;
-      accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, first < w.turn ? w.own : w.next, first, last, acc);
+      accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, first < w.turn ? w.own : w.next, later, first, last,
+                                          acc);
       DEEPSEARCH_UNROLL
       for (int p = 0; p < kPanels; ++p) {
         const V scale = V::load(job.scales + ((panel + p) * groups + g) * kLanes);
@@ -72,8 +85,8 @@ void product_tile(const Product& job, int64_t row, int64_t panel) {
       for (int p = 0; p < kPanels; ++p) finish(job, row + r, panel + p, total[r][p]);
     }
   } else {
-    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.own, 0, w.turn, acc);
-    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.next, w.turn, job.k, acc);
+    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.own, later, 0, w.turn, acc);
+    accumulate<W, kRows, kPanels, true>(a, job.a_stride, w.at, w.next, later, w.turn, job.k, acc);
     DEEPSEARCH_UNROLL
     for (int r = 0; r < kRows; ++r) {
       DEEPSEARCH_UNROLL

@@ -54,15 +54,16 @@ class Team {
   void meet();
   static void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old);
 
-  std::vector<std::thread> workers_;
-  // Set before a start, constant until its end.
-  const void* job_ = nullptr;
-  void (*call_)(const void*, int64_t) = nullptr;
-  std::atomic<bool> stop_{false};
+  // Each on a cache line of its own.
   alignas(64) std::atomic<uint32_t> started_{0};
   alignas(64) std::atomic<uint32_t> meetings_{0};
   alignas(64) std::atomic<int64_t> arrived_{0};
   alignas(64) std::atomic<int64_t> next_{0};
+  // Set before a start, constant until its end.
+  alignas(64) const void* job_ = nullptr;
+  void (*call_)(const void*, int64_t) = nullptr;
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;  // the last to be made, as they use the others
 };
 
 }  // namespace deepsearch::native
