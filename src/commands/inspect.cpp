@@ -66,7 +66,8 @@ void print_evaluations(const RunReader& run) {
 void print_search(const RunReader& run) {
   std::map<std::string, double> sums;
   for (const char* name : {"trees", "groups", "tokens_generated", "seconds_generating", "seconds_bookkeeping",
-                           "seconds_logging", "seconds_waiting", "seconds_total"}) {
+                           "seconds_logging", "seconds_waiting", "seconds_total", "tokens_prefilled",
+                           "tokens_recomputed", "prefix_tokens", "nodes_evicted"}) {
     for (const double value : run.column("search", name)) sums[name] += value;
   }
   if (sums["seconds_total"] <= 0) return;
@@ -81,6 +82,11 @@ void print_search(const RunReader& run) {
       "the run\n",
       100 * sums["seconds_generating"] / busy, 100 * sums["seconds_bookkeeping"] / busy,
       100 * logging / ranks / std::max(last(run, "learner", "elapsed"), 1e-9));
+  fmt::print(
+      "        expansions continued from {:.0f} prefix tokens: {:.1f} % were computed for it, {:.2f} % more than once; "
+      "{:.0f} nodes evicted\n",
+      sums["prefix_tokens"], 100 * sums["tokens_prefilled"] / std::max(sums["prefix_tokens"], 1.0),
+      100 * sums["tokens_recomputed"] / std::max(sums["prefix_tokens"], 1.0), sums["nodes_evicted"]);
 }
 
 void print_summary(const RunReader& run) {

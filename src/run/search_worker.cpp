@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 
 namespace deepsearch {
 
@@ -126,6 +127,17 @@ ReportMessage SearchWorker::take_report(int64_t step) {
   report.groups = groups_done_ - groups_reported_;
   report.tokens_generated = now.tokens_generated - reported_.tokens_generated;
   report.tokens_prefilled = now.tokens_prefilled - reported_.tokens_prefilled;
+  report.tokens_recomputed = now.tokens_recomputed - reported_.tokens_recomputed;
+  report.prefix_tokens = now.prefix_tokens - reported_.prefix_tokens;
+  report.nodes_evicted = now.nodes_evicted - reported_.nodes_evicted;
+  report.kv_bytes_peak = now.kv_bytes_peak;
+  if (report.nodes_evicted > 0) {
+    log_warning(
+        "the KV cache of {} was full: {} nodes were evicted ({} tokens) since the last report, {} sequences "
+        "preempted; [engine].kv_memory_mb or fewer trees at once would help",
+        format_bytes(static_cast<uint64_t>(now.kv_bytes_limit)), report.nodes_evicted,
+        now.tokens_evicted - reported_.tokens_evicted, now.sequences_preempted - reported_.sequences_preempted);
+  }
   for (const auto& [name, entry] : phases_.entries()) {
     report.phases.push_back(name);
     report.phase_seconds.push_back(entry.seconds);

@@ -95,6 +95,10 @@ inline std::vector<AnyMessage> sample_messages() {
   report.trees = 4;
   report.tokens_generated = 5;
   report.tokens_prefilled = 6;
+  report.tokens_recomputed = 1;
+  report.prefix_tokens = 60;
+  report.nodes_evicted = 2;
+  report.kv_bytes_peak = 4096;
   report.phases = {"search", "wait"};
   report.phase_seconds = {1.0, 2.0};
   report.error = "none";

@@ -2,11 +2,16 @@
 // kept along the tree, duplicates, new weights under way.
 #include "engine/engine.h"
 
+#include <numeric>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "core/rng.h"
+#include "engine/batch_engine.h"
 #include "engine/engine_fixture.h"
+#include "engine/native/native_backend.h"
 
 namespace deepsearch {
 namespace {
@@ -100,6 +105,67 @@ TEST_P(EngineBatches, SameBitsInAnyBatchOrderAndThreadCount) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EngineBatches, ::testing::Values(testing::small_config(), testing::odd_config()));
+
+// 64 sequences of a tree that grows in three generations, alone and together, in any order, with room and without.
+std::map<uint64_t, Expansion> grow_three(const ModelWeights& weights, int64_t blocks, int64_t batch, uint64_t order) {
+  EngineParams params;
+  params.max_batch = batch;
+  params.prefill_chunk = order % 2 == 0 ? 512 : 16;
+  BatchEngine engine(params, weights.config, 5, 0, blocks, make_native_backend(weights.config, 1));
+  engine.set_weights(weights, 1);
+  std::vector<ExpansionRequest> requests;
+  for (uint64_t tree = 0; tree < 16; ++tree) {
+    requests.push_back(root_request(tree, prompt_of(tree, 17 + static_cast<int64_t>(tree % 9), weights.config), 4, 7));
+  }
+  std::map<uint64_t, Expansion> all;
+  uint64_t name = 0;
+  for (int generation = 0; generation < 3; ++generation) {
+    std::map<std::pair<uint64_t, int32_t>, size_t> index;
+    for (size_t i = 0; i < requests.size(); ++i) index[{requests[i].tree, requests[i].node}] = i;
+    std::vector<size_t> shuffled(requests.size());
+    std::iota(shuffled.begin(), shuffled.end(), 0);
+    RandomStream random(order, RngPurpose::kTests, static_cast<uint64_t>(generation));
+    for (size_t i = shuffled.size(); i > 1 && order > 0; --i) std::swap(shuffled[i - 1], shuffled[random.below(i)]);
+    std::vector<Expansion> finished;
+    for (const size_t i : shuffled) {
+      engine.submit(requests[i]);
+      if (batch == 1) {
+        for (Expansion& expansion : drain(engine)) finished.push_back(std::move(expansion));
+      }
+    }
+    for (Expansion& expansion : drain(engine)) finished.push_back(std::move(expansion));
+    std::vector<Expansion> sorted(requests.size());
+    for (Expansion& expansion : finished) {
+      const size_t i = index.at({expansion.tree, expansion.node});
+      sorted[i] = std::move(expansion);
+    }
+    std::vector<ExpansionRequest> next;
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      next.push_back(child_request(requests[i], sorted[i], static_cast<int32_t>(i % 4), 7));
+      all[name++] = std::move(sorted[i]);
+    }
+    requests = std::move(next);
+  }
+  if (blocks < 100) {
+    EXPECT_GT(engine.counters().nodes_evicted, 0) << "the case must force eviction";
+  }
+  return all;
+}
+
+TEST_P(EngineBatches, SameBitsInAnyOrderAndWithEviction) {
+  ModelWeights weights = lively_weights(GetParam(), 11);
+  weights.config.eos_tokens.clear();
+  const auto alone = grow_three(weights, 100000, 1, 0);
+  ASSERT_EQ(alone.size(), 48U);
+  for (const int64_t blocks : {int64_t{24}, int64_t{40}, int64_t{100000}}) {
+    for (uint64_t order = 0; order < 4; ++order) {
+      const auto other = grow_three(weights, blocks, 64, order);
+      for (const auto& [name, expansion] : alone) {
+        EXPECT_TRUE(same_children(expansion, other.at(name))) << name << ", " << blocks << " blocks, order " << order;
+      }
+    }
+  }
+}
 
 ModelWeights without_eos(ModelWeights weights) {
   weights.config.eos_tokens.clear();
