@@ -68,34 +68,85 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
-YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
-YARN_GIVEN = {**YARN, "factor": 3.0, "attention_factor": 1.2, "beta_fast": 4.0, "beta_slow": 0.5, "truncate": False}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN_GIVEN = {
+    **YARN,
+    "factor": 3.0,
+    "attention_factor": 1.2,
+    "beta_fast": 4.0,
+    "beta_slow": 0.5,
+    "truncate": False,
+}
 YARN_DEEPSEEK = {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5}
 
 # name: (family, changes of the shape, options)
 THEIRS = {
     "plain": ("llama", {}, {}),
-    "grouped": ("llama", {"num_key_value_heads": 2, "rope_theta": 5e5, "rms_norm_eps": 1e-5}, {}),
-    "tied": ("llama", {"num_key_value_heads": 1, "tie_word_embeddings": True, "eos_token_id": [2, 4]}, {}),
+    "grouped": (
+        "llama",
+        {"num_key_value_heads": 2, "rope_theta": 5e5, "rms_norm_eps": 1e-5},
+        {},
+    ),
+    "tied": (
+        "llama",
+        {"num_key_value_heads": 1, "tie_word_embeddings": True, "eos_token_id": [2, 4]},
+        {},
+    ),
     "wide": ("llama", {"head_dim": 14, "pad_token_id": 0, "bos_token_id": None}, {}),
     "biased": ("llama", {"attention_bias": True}, {"shard": "9KB"}),
-    "linear": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}, {}),
+    "linear": (
+        "llama",
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}},
+        {},
+    ),
     "llama3": ("llama", {"rope_parameters": LLAMA3, "num_key_value_heads": 2}, {}),
     "yarn": ("llama", {"rope_parameters": YARN}, {}),
     "yarn_given": ("qwen3", {"rope_parameters": YARN_GIVEN, "head_dim": 16}, {}),
     "yarn_deepseek": ("llama", {"rope_parameters": YARN_DEEPSEEK}, {}),
     "bf16": ("llama", {"num_key_value_heads": 2}, {"dtype": torch.bfloat16}),
     "fp16": ("qwen2", {"num_key_value_heads": 2}, {"dtype": torch.float16}),
-    "sharded": ("qwen3", {"head_dim": 12, "tie_word_embeddings": True}, {"shard": "9KB", "dtype": torch.bfloat16}),
+    "sharded": (
+        "qwen3",
+        {"head_dim": 12, "tie_word_embeddings": True},
+        {"shard": "9KB", "dtype": torch.bfloat16},
+    ),
     "qwen2": ("qwen2", {"num_key_value_heads": 2, "max_window_layers": 1}, {}),
-    "qwen2_tied": ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}, {}),
+    "qwen2_tied": (
+        "qwen2",
+        {"num_key_value_heads": 1, "tie_word_embeddings": True},
+        {},
+    ),
     "qwen2_yarn": ("qwen2", {"rope_parameters": YARN}, {}),
     "qwen3": ("qwen3", {"num_key_value_heads": 2, "head_dim": 12}, {}),
-    "qwen3_biased": ("qwen3", {"head_dim": 8, "attention_bias": True, "tie_word_embeddings": True}, {}),
+    "qwen3_biased": (
+        "qwen3",
+        {"head_dim": 8, "attention_bias": True, "tie_word_embeddings": True},
+        {},
+    ),
     "version4": ("llama", {"rope_parameters": LLAMA3}, {"old_keys": True}),
-    "large_llama": ("llama", {**LARGE, "rope_parameters": {**LLAMA3, "original_max_position_embeddings": 1024}}, {}),
-    "large_qwen2": ("qwen2", {**LARGE, "tie_word_embeddings": True}, {"dtype": torch.bfloat16, "shard": "60MB"}),
-    "large_qwen3": ("qwen3", {**LARGE, "head_dim": 128, "tie_word_embeddings": True}, {"dtype": torch.float16}),
+    "large_llama": (
+        "llama",
+        {
+            **LARGE,
+            "rope_parameters": {**LLAMA3, "original_max_position_embeddings": 1024},
+        },
+        {},
+    ),
+    "large_qwen2": (
+        "qwen2",
+        {**LARGE, "tie_word_embeddings": True},
+        {"dtype": torch.bfloat16, "shard": "60MB"},
+    ),
+    "large_qwen3": (
+        "qwen3",
+        {**LARGE, "head_dim": 128, "tie_word_embeddings": True},
+        {"dtype": torch.float16},
+    ),
 }
 
 
@@ -124,7 +175,9 @@ def logits_of(model, rows):
 def worst_difference(found, expected):
     worst = 0.0
     for found_row, expected_row in zip(found, expected, strict=True):
-        difference = (torch.tensor(found_row) - torch.tensor(expected_row)).abs().max().item()
+        difference = (
+            (torch.tensor(found_row) - torch.tensor(expected_row)).abs().max().item()
+        )
         worst = math.nan if math.isnan(difference) else max(worst, difference)
     return worst
 
@@ -140,31 +193,55 @@ def check_written(folder):
         folder, dtype=torch.float32, output_loading_info=True
     )
     model.eval()
-    errors += [f"{key}: {report[key]}" for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]]
+    errors += [
+        f"{key}: {report[key]}"
+        for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if report[key]
+    ]
     rows = json.loads((folder / "tokens.json").read_text())
-    worst = worst_difference(logits_of(model, rows), json.loads((folder / "logits.json").read_text()))
+    worst = worst_difference(
+        logits_of(model, rows), json.loads((folder / "logits.json").read_text())
+    )
     if not worst <= TOLERANCE:
         errors.append(f"logits differ by {worst}")
     errors += check_config(ours, model.config.to_dict())
     if model.generation_config.eos_token_id != ours["eos_token_id"]:
-        errors.append(f"generation config: eos is {model.generation_config.eos_token_id}")
+        errors.append(
+            f"generation config: eos is {model.generation_config.eos_token_id}"
+        )
     with_tokenizer = ""
     if (folder / "tokenizer.json").exists():
         errors += check_tokenizer(folder, ours)
         with_tokenizer = ", tokenizer opens"
-    print(f"written {folder.name}: {type(model).__name__}, max |difference| of logits {worst:.3g}{with_tokenizer}")
+    print(
+        f"written {folder.name}: {type(model).__name__}, max |difference| of logits {worst:.3g}{with_tokenizer}"
+    )
     return errors
 
 
 def check_config(ours, theirs):
     errors = []
-    for key in ("eos_token_id", "bos_token_id", "pad_token_id", "head_dim", "tie_word_embeddings", "rms_norm_eps"):
+    for key in (
+        "eos_token_id",
+        "bos_token_id",
+        "pad_token_id",
+        "head_dim",
+        "tie_word_embeddings",
+        "rms_norm_eps",
+    ):
         if theirs[key] != ours[key]:
-            errors.append(f"config {key}: wrote {ours[key]}, transformers reads {theirs[key]}")
-    rope = theirs.get("rope_parameters") or {"rope_theta": theirs.get("rope_theta"), **(theirs["rope_scaling"] or {})}
+            errors.append(
+                f"config {key}: wrote {ours[key]}, transformers reads {theirs[key]}"
+            )
+    rope = theirs.get("rope_parameters") or {
+        "rope_theta": theirs.get("rope_theta"),
+        **(theirs["rope_scaling"] or {}),
+    }
     for key, value in ours["rope_parameters"].items():
         if rope.get(key) != value:
-            errors.append(f"config {key}: wrote {value}, transformers reads {rope.get(key)}")
+            errors.append(
+                f"config {key}: wrote {value}, transformers reads {rope.get(key)}"
+            )
     return errors
 
 
@@ -175,8 +252,13 @@ def check_tokenizer(folder, ours):
     ids = tokenizer(text)["input_ids"]
     if ids != [3, 1, 7] or tokenizer.decode(ids) != text:
         errors.append(f"tokenizer: {text!r} became {ids} and {tokenizer.decode(ids)!r}")
-    if tokenizer.eos_token_id not in (ours["eos_token_id"], *_as_list(ours["eos_token_id"])):
-        errors.append(f"tokenizer: eos is {tokenizer.eos_token_id}, config says {ours['eos_token_id']}")
+    if tokenizer.eos_token_id not in (
+        ours["eos_token_id"],
+        *_as_list(ours["eos_token_id"]),
+    ):
+        errors.append(
+            f"tokenizer: eos is {tokenizer.eos_token_id}, config says {ours['eos_token_id']}"
+        )
     return errors
 
 
@@ -184,7 +266,9 @@ def _as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def write_theirs(folder, seed, family, shape, dtype=torch.float32, shard="5GB", old_keys=False):
+def write_theirs(
+    folder, seed, family, shape, dtype=torch.float32, shard="5GB", old_keys=False
+):
     """A random model saved by transformers, with tokens, logits and rotary frequencies beside it.
 
     The logits are those of the saved values, computed in fp32. Biases and norms start as zeros and ones, which would
@@ -213,20 +297,31 @@ def write_theirs(folder, seed, family, shape, dtype=torch.float32, shard="5GB", 
         (folder / "config.json").write_text(json.dumps(document))
     model = make_model.from_pretrained(folder, dtype=torch.float32).eval()
     lengths = (5, 1) if config.vocab_size > 1000 else (1, 13, 64)
-    rows = [torch.randint(0, config.vocab_size, (length,)).tolist() for length in lengths]
+    rows = [
+        torch.randint(0, config.vocab_size, (length,)).tolist() for length in lengths
+    ]
     (folder / "tokens.json").write_text(json.dumps(rows))
     (folder / "logits.json").write_text(json.dumps(logits_of(model, rows)))
     rotary = model.model.rotary_emb
-    frequencies = {"inverse": rotary.inv_freq.tolist(), "attention_factor": float(rotary.attention_scaling)}
+    frequencies = {
+        "inverse": rotary.inv_freq.tolist(),
+        "attention_factor": float(rotary.attention_scaling),
+    }
     (folder / "rope.json").write_text(json.dumps(frequencies))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test-binary", required=True, type=Path, help="the program test_model")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--test-binary", required=True, type=Path, help="the program test_model"
+    )
     binary = str(parser.parse_args().test_binary.resolve())
     torch.set_num_threads(1)
-    print(f"transformers {transformers.__version__}, torch {torch.__version__}, tolerance {TOLERANCE}")
+    print(
+        f"transformers {transformers.__version__}, torch {torch.__version__}, tolerance {TOLERANCE}"
+    )
 
     errors = []
     with tempfile.TemporaryDirectory(prefix="deepsearch-oracle-") as work:
@@ -234,7 +329,9 @@ def main():
         run_binary(binary, "ModelOracle.WritesFolders", DEEPSEARCH_ORACLE_OUT=str(ours))
         folders = sorted(ours.glob("case*"))
         if len(folders) != N_CASES_WRITTEN:
-            errors.append(f"the binary wrote {len(folders)} folders, expected {N_CASES_WRITTEN}")
+            errors.append(
+                f"the binary wrote {len(folders)} folders, expected {N_CASES_WRITTEN}"
+            )
         for folder in folders:
             errors += [f"{folder.name}: {error}" for error in check_written(folder)]
 
