@@ -48,7 +48,7 @@ struct NormArgs {
 enum class Epilogue : uint8_t { kStore, kStoreFloat, kAddFloat, kSwiGlu };
 
 // out = x · weightsᵀ. A row's result depends on nothing but that row: the order of each sum is fixed by k alone. Made
-// for few rows (the weights are read once for every 64).
+// for few rows (the weights are read once for every 32).
 struct RowsGemmArgs {
   const void* x = nullptr;        // [rows rounded up to kRowStep, k]
   const void* weights = nullptr;  // [n, k]

@@ -263,8 +263,9 @@ DS_DEVICE int pick(SampleShared& shared, const Row& row, const cuda::DeviceDraw&
   };
   Mass total = total_mass();
   if (draw.top_p < 1) {
-    auto target = static_cast<Mass>(ceil(static_cast<double>(draw.top_p) * static_cast<double>(total)));
-    target = target < 1 ? 1 : (target > total ? total : target);
+    const double share = ceil(static_cast<double>(draw.top_p) * static_cast<double>(total));
+    auto target = static_cast<Mass>(share > 1 ? share : 1);
+    target = target > total ? total : target;
     kept = keep_top(shared, row, kept, target, mass);
     total = total_mass();
   }

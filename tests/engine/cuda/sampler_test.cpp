@@ -131,9 +131,11 @@ TEST_P(CudaSamplerTest, Ties) {
   // The five hold 5e²/(5e² + 315) ≈ 0.105: two of them reach 0.03, all and 180 others reach 0.6.
   for (int i = 0; i < 20; ++i) draws.push_back({.u = (i + 0.5) / 20, .top_p = 0.03F});
   for (int i = 0; i < 40; ++i) draws.push_back({.u = (i + 0.5) / 40, .top_p = 0.6F});
+  draws.push_back({.u = 0.7, .top_p = 0});  // the most probable one alone
   const auto got = sample(logits, vocab, vocab, draws);
-  EXPECT_EQ(got[0].token, 17);
-  for (size_t i = 1; i < draws.size(); ++i) {
+  EXPECT_EQ(got.front().token, 17);
+  EXPECT_EQ(got.back().token, 17);
+  for (size_t i = 1; i + 1 < draws.size(); ++i) {
     const Expected expected(logits.data(), vocab, 1, draws[i].top_k, draws[i].top_p);
     expected.check(got[i].token, draws[i].u);
   }
