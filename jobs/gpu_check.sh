@@ -96,10 +96,10 @@ fi
 
 step backend 90 '^(decode|prompt|siblings|product)' "${BENCH[@]}"
 SHAPE=(--shape qwen2-1.5b --device cuda --dtype bf16)
-step decode 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,8,64,256 --context 1024
+step decode 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,8,64,256 --context 1024 --set engine.deterministic=false
 step prefill 30 '.' "${DEEPSEARCH[@]}" bench prefill "${SHAPE[@]}"
-step prefix 30 '.' "${DEEPSEARCH[@]}" bench prefix "${SHAPE[@]}"
-step sampler 20 '.' "${DEEPSEARCH[@]}" bench sampler "${SHAPE[@]}"
+step prefix 30 '.' "${DEEPSEARCH[@]}" bench prefix "${SHAPE[@]}" --prefix 8192 --children 8 --set engine.deterministic=false
+step repeatable 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,256 --context 1024 --set engine.deterministic=true
 
 if [ ${#FAILED[@]} != 0 ]; then
     say "FAILED: ${FAILED[*]} (after $SECONDS s)"

@@ -66,6 +66,8 @@ void print_head(const Options& options, const Model& model, const Roofline& roof
   if (roofline.peak_gflops > 0) {
     fmt::print("measured here: {:.1f} GFLOP/s, {:.1f} GB/s ({} thread{})\n", roofline.peak_gflops,
                roofline.bandwidth_gbs, options.threads, options.threads == 1 ? "" : "s");
+  } else if (roofline.gpu) {
+    fmt::print("measured here: {:.0f} GB/s within the GPU's memory\n", roofline.bandwidth_gbs);
   }
   fmt::print("\n");
 }

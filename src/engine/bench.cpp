@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
+#include "engine/cuda/cuda_backend.h"
 #include "engine/native/packed_model.h"
 #include "engine/native/roofline.h"
 #include "engine/pass.h"
@@ -72,22 +73,25 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-double bytes_per_weight(const BenchSubject& subject) {
-  if (subject.params.weights == "int8") return 1.0;
-  return subject.params.weights == "bf16" || subject.params.weights == "fp16" ? 2.0 : 4.0;
+double bytes_per_weight(const std::string& storage, bool gpu) {
+  if (storage == "int8") return 1.0;
+  return storage == "bf16" || storage == "fp16" || (gpu && storage == "auto") ? 2.0 : 4.0;
 }
 
 double roofline_tokens_per_second(const BenchSubject& subject, const Roofline& roofline, int64_t batch,
                                   int64_t context) {
-  if (roofline.peak_gflops <= 0 || roofline.bandwidth_gbs <= 0) return 0;
+  if (roofline.bandwidth_gbs <= 0) return 0;
   const ModelConfig& config = subject.weights->model_config();
   const auto b = static_cast<double>(batch);
-  const double flops = b * native::flops_per_token(config, context);
+  const double weight = bytes_per_weight(subject.params.weights, roofline.gpu);
+  const double kv_value = roofline.gpu ? weight : 4.0;
   // A decoded token multiplies by every matrix; of the embedding it reads one row.
   const double matrices = native::flops_per_token(config, 0) / 2;
-  const auto kv = static_cast<double>(2 * config.n_layers * config.n_kv_heads * config.head_dim * 4);
-  const double bytes = matrices * bytes_per_weight(subject) + b * kv * static_cast<double>(context);
-  return b / std::max(flops / (roofline.peak_gflops * 1e9), bytes / (roofline.bandwidth_gbs * 1e9));
+  const double kv = kv_value * static_cast<double>(2 * config.n_layers * config.n_kv_heads * config.head_dim);
+  const double bytes = matrices * weight + b * kv * static_cast<double>(context);
+  const double compute =
+      roofline.peak_gflops > 0 ? b * native::flops_per_token(config, context) / (roofline.peak_gflops * 1e9) : 0.0;
+  return b / std::max(compute, bytes / (roofline.bandwidth_gbs * 1e9));
 }
 
 struct DecodeTimes {
@@ -146,6 +150,7 @@ std::string describe_engine(const BenchSubject& subject) {
 }
 
 Roofline measure_roofline(const EngineParams& params) {
+  if (params.device != "cpu" && cuda_available()) return {.bandwidth_gbs = cuda_bandwidth_gbs(), .gpu = true};
   return {.peak_gflops = native::measured_peak_gflops(params.threads),
           .bandwidth_gbs = native::measured_bandwidth_gbs(params.threads)};
 }

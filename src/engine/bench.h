@@ -20,8 +20,9 @@ std::string describe_engine(const BenchSubject& subject);
 
 // What limits a step: the larger of its bytes over the bandwidth and its operations over the peak.
 struct Roofline {
-  double peak_gflops = 0;    // 0: unknown
+  double peak_gflops = 0;    // 0: unknown (a GPU's)
   double bandwidth_gbs = 0;  // 0: unknown
+  bool gpu = false;
 };
 Roofline measure_roofline(const EngineParams& params);
 

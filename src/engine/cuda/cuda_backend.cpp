@@ -82,7 +82,7 @@ class CudaBackend final : public Backend {
 
   void reserve_blocks(int64_t n) override {
     if (pool_.n_blocks != 0) failure("KV blocks were reserved before");
-    pool_.memory = DeviceArray(*device_, (n + 1) * block_bytes(), "KV blocks", "engine.kv_memory");
+    pool_.memory = DeviceArray(*device_, (n + 1) * block_bytes(), "KV blocks", "[engine].kv_memory_mb");
     pool_.n_blocks = n + 1;
   }
 

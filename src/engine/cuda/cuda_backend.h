@@ -25,6 +25,10 @@ struct CudaOptions {
 // A device that can be used is there, and this program was built for it.
 bool cuda_available();
 
+// What the current device's memory moves, in 1e9 bytes a second: a copy within it, read and written; the best of some.
+// 0 without a device.
+double cuda_bandwidth_gbs();
+
 // bad_input when there is no such device, the model's heads are larger than the kernels know, or memory does not
 // suffice for weights and workspace.
 std::unique_ptr<Backend> make_cuda_backend(const ModelConfig& config, const CudaOptions& options);

@@ -1,5 +1,6 @@
 #include "engine/cuda/cuda_device.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -48,7 +49,7 @@ class CudaDevice final : public Device {
       check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event");
     }
     kernels_ = kernels_of(type, stream_);
-    workspace_ = allocate(kGemmWorkspace, "matrix products", "engine.kv_memory");
+    workspace_ = allocate(kGemmWorkspace, "matrix products", "[engine].kv_memory_mb");
     gemm_ = std::make_unique<CublasGemm>(type, stream_.stream, workspace_, kGemmWorkspace);
   }
   // Errors at the end are those of an earlier operation, which were reported then.
@@ -194,6 +195,33 @@ bool cuda_available() {
                          cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess;
   if (!available) cudaGetLastError();  // not an error of the next operation
   return available && major >= cuda::kLeastMajor;
+}
+
+double cuda_bandwidth_gbs() {
+  if (!cuda_available()) return 0;
+  constexpr size_t kBytes = size_t{1} << 29;
+  constexpr int kCopies = 20;
+  void* memory = nullptr;
+  cudaEvent_t begin = nullptr;
+  cudaEvent_t end = nullptr;
+  cuda::check(cudaMalloc(&memory, 2 * kBytes), "taking memory to measure its bandwidth");
+  cuda::check(cudaEventCreate(&begin), "making an event");
+  cuda::check(cudaEventCreate(&end), "making an event");
+  double best = 0;
+  for (int i = 0; i < kCopies; ++i) {
+    float milliseconds = 0;
+    cuda::check(cudaEventRecord(begin), "measuring bandwidth");
+    cuda::check(cudaMemcpyAsync(memory, static_cast<char*>(memory) + kBytes, kBytes, cudaMemcpyDeviceToDevice),
+                "measuring bandwidth");
+    cuda::check(cudaEventRecord(end), "measuring bandwidth");
+    cuda::check(cudaEventSynchronize(end), "measuring bandwidth");
+    cuda::check(cudaEventElapsedTime(&milliseconds, begin, end), "measuring bandwidth");
+    best = std::max(best, 2.0 * static_cast<double>(kBytes) / (static_cast<double>(milliseconds) * 1e6));
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  cudaFree(memory);
+  return best;
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const ModelConfig& config, const CudaOptions& options) {

@@ -34,11 +34,11 @@ PaddedShape::PaddedShape(const ModelConfig& config)
 DeviceWeights::DeviceWeights(Device& device, const ModelConfig& config, DType type)
     : device_(device), config_(config), shape_(config), type_(type) {
   take_memory(0);
-  memory_ = DeviceArray(device_, used_, "the model's weights", "a smaller model or a 16-bit engine.dtype");
+  memory_ = DeviceArray(device_, used_, "the model's weights", "a smaller model or a 16-bit [engine].weights");
   base_ = memory_.as<std::byte>();
   take_memory(1);
   staging_ = PinnedArray(device_, kStagingBytes, "staging weights");
-  staged_ = DeviceArray(device_, kStagingBytes, "staging weights", "engine.kv_memory");
+  staged_ = DeviceArray(device_, kStagingBytes, "staging weights", "[engine].kv_memory_mb");
 }
 
 // Twice: to add up sizes, and to hand out addresses.

@@ -16,7 +16,7 @@ constexpr int64_t kLogitRows = 256;
 // Attention parts that the workspace holds.
 constexpr int64_t kSlots = 8192;
 
-constexpr const char* kRowsKey = "engine.prefill_tokens or engine.max_batch";
+constexpr const char* kRowsKey = "[engine].prefill_chunk or max_batch";
 
 DeviceArray upload_floats(Device& device, const std::vector<float>& values, const char* what) {
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(float));

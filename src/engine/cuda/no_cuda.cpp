@@ -8,6 +8,10 @@ bool cuda_available() {
   return false;
 }
 
+double cuda_bandwidth_gbs() {
+  return 0;
+}
+
 std::unique_ptr<Backend> make_cuda_backend(const ModelConfig& /*config*/, const CudaOptions& /*options*/) {
   bad_input(
       "the CUDA engine was asked for, but this program was built without CUDA; use the CPU, or build with "
