@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "core/atomic_file.h"
 #include "model/weights.h"
 
 namespace deepsearch {
@@ -78,11 +79,10 @@ class SafetensorsWriter {
   void publish();
 
  private:
-  class File;
   std::vector<TensorShape> tensors_;
   DType type_;
   size_t next_ = 0;
-  std::unique_ptr<File> file_;
+  std::unique_ptr<AtomicFile> file_;
 };
 
 std::string shape_text(std::span<const int64_t> shape);  // "[2, 3]"

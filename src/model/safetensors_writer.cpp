@@ -1,14 +1,11 @@
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
-#include "core/files.h"
 #include "model/safetensors.h"
 
 namespace deepsearch {
@@ -36,53 +33,11 @@ std::string make_header(std::span<const TensorShape> tensors, DType type) {
   return text;
 }
 
+std::string_view bytes_at(const void* data, size_t n) {
+  return {static_cast<const char*>(data), n};
+}
+
 }  // namespace
-
-// A file under a temporary name that disappears again unless it is published.
-class SafetensorsWriter::File {
- public:
-  explicit File(const std::filesystem::path& path)
-      : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(::getpid())) {
-    file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (file_ < 0) give_up("cannot be created");
-  }
-  ~File() {
-    if (file_ >= 0) ::close(file_);
-    if (!published_) ::unlink(temporary_.c_str());
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  void write(const void* data, size_t bytes) {
-    const char* next = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t written = ::write(file_, next, bytes);
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) give_up("cannot be written");
-      next += written;
-      bytes -= static_cast<size_t>(written);
-    }
-  }
-
-  void publish() {
-    if (::fsync(file_) != 0) give_up("cannot be flushed to disk");
-    if (::close(std::exchange(file_, -1)) != 0) give_up("cannot be closed");
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) give_up("cannot be put in place");
-    published_ = true;
-    sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
-  }
-
- private:
-  // The user must act (space, permissions), so this is bad input in the sense of core/files.h.
-  [[noreturn]] void give_up(const char* what) const {
-    bad_input("{}: {}: {}", path_.string(), what, std::strerror(errno));
-  }
-
-  std::filesystem::path path_;
-  std::string temporary_;
-  int file_ = -1;
-  bool published_ = false;
-};
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::span<const TensorShape> tensors,
                                      DType type)
@@ -90,9 +45,9 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::spa
   if (type != DType::kF32 && type != DType::kBF16) failure("{} is not written", safetensors_name(type));
   const std::string header = make_header(tensors, type);
   const uint64_t header_bytes = header.size();
-  file_ = std::make_unique<File>(path);
-  file_->write(&header_bytes, sizeof(header_bytes));
-  file_->write(header.data(), header.size());
+  file_ = std::make_unique<AtomicFile>(path);
+  file_->write(bytes_at(&header_bytes, sizeof(header_bytes)));
+  file_->write(header);
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;
@@ -106,7 +61,7 @@ void SafetensorsWriter::append(const TensorView& tensor) {
             tensor.count, shape_text(expected.shape));
   }
   if (tensor.type == type_) {
-    file_->write(tensor.data, static_cast<size_t>(tensor.count * bytes_of(type_)));
+    file_->write(bytes_at(tensor.data, static_cast<size_t>(tensor.count * bytes_of(type_))));
     return;
   }
   constexpr int64_t kChunk = int64_t{1} << 18;  // values
@@ -116,10 +71,10 @@ void SafetensorsWriter::append(const TensorView& tensor) {
     const std::span<float> part = std::span(wide).first(static_cast<size_t>(std::min(kChunk, tensor.count - first)));
     tensor.read(first, part);
     if (type_ == DType::kF32) {
-      file_->write(part.data(), part.size_bytes());
+      file_->write(bytes_at(part.data(), part.size_bytes()));
     } else {
       std::ranges::transform(part, narrow.begin(), narrow_bf16);
-      file_->write(narrow.data(), part.size() * sizeof(uint16_t));
+      file_->write(bytes_at(narrow.data(), part.size() * sizeof(uint16_t)));
     }
   }
 }
