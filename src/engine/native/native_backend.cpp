@@ -72,8 +72,8 @@ class NativeBackend : public Backend {
   void sample(const Pass& pass, SampledToken* drawn, int64_t thread);
 
   template <class Body>
-  void for_rows(int64_t n, const Body& body) {
-    team_.share((n + kRowsPerShare - 1) / kRowsPerShare,
+  void for_rows(int64_t thread, int64_t n, const Body& body) {
+    team_.share(thread, (n + kRowsPerShare - 1) / kRowsPerShare,
                 [&](int64_t share) { body(share * kRowsPerShare, std::min(n, (share + 1) * kRowsPerShare)); });
   }
   void multiply(const PackedMatrix& w, int64_t thread, Product product);
@@ -211,7 +211,7 @@ void NativeBackend::multiply(const PackedMatrix& w, int64_t thread, Product prod
     width = round_up((w.panels() + shares - 1) / shares, 4);  // whole tiles, and pairs together
   }
   const int64_t columns = (w.panels() + width - 1) / width;
-  team_.share(row_blocks * columns, [&](int64_t item) {
+  team_.share(thread, row_blocks * columns, [&](int64_t item) {
     const int64_t row = item / columns * height;
     const int64_t panel = item % columns * width;
     Product part = product;
@@ -264,7 +264,7 @@ void NativeBackend::fetch_layer(int64_t layer, int64_t thread) {
 void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
   const PackedLayer& layer = model_.layer(index);
   const Widths& w = model_.widths();
-  for_rows(rows_,
+  for_rows(thread, rows_,
            [&](int64_t first, int64_t last) { normalise(x_.data(), layer.input_norm, normed_.data(), first, last); });
   multiply(layer.qkv, thread,
            {.a = normed_.data(),
@@ -273,7 +273,7 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
             .bias = layer.qkv_bias,
             .c = qkv_.data(),
             .c_stride = w.qkv});
-  for_rows(rows_, [&](int64_t first, int64_t last) {
+  for_rows(thread, rows_, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) store_heads(layer, index, row);
   });
   const AttentionTask task{.kernels = &kernels_,
@@ -288,7 +288,7 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
                            .rows = rows_,
                            .context = context_.data(),
                            .context_stride = w.context};
-  team_.share(attention_items(task), [&](int64_t item) {
+  team_.share(thread, attention_items(task), [&](int64_t item) {
     attend(task, item, item + team_.size(), attention_scratch_[static_cast<size_t>(thread)].data());
   });
   fetch_layer((index + 1) % config_.n_layers, thread);
@@ -300,7 +300,7 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
             .c = x_.data(),
             .c_stride = w.hidden,
             .output = Output::kAdd});
-  for_rows(rows_,
+  for_rows(thread, rows_,
            [&](int64_t first, int64_t last) { normalise(x_.data(), layer.post_norm, normed_.data(), first, last); });
   multiply(layer.gate_up, thread,
            {.a = normed_.data(),
@@ -321,11 +321,11 @@ void NativeBackend::run_layer(const Pass& pass, int64_t index, int64_t thread) {
 void NativeBackend::decode(const Pass& pass, int64_t thread) {
   const int64_t hidden = model_.widths().hidden;
   if (!pass.copies.empty()) {
-    team_.share(config_.n_layers, [&](int64_t layer) {
+    team_.share(thread, config_.n_layers, [&](int64_t layer) {
       for (const BlockCopy& copy : pass.copies) blocks_.copy(layer, copy);
     });
   }
-  for_rows(rows_, [&](int64_t first, int64_t last) {
+  for_rows(thread, rows_, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       model_.embed(pass.tokens[static_cast<size_t>(row)], x_.data() + row * hidden);
     }
@@ -336,7 +336,7 @@ void NativeBackend::decode(const Pass& pass, int64_t thread) {
 void NativeBackend::sample(const Pass& pass, SampledToken* drawn, int64_t thread) {
   const Widths& w = model_.widths();
   const auto n = static_cast<int64_t>(draw_rows_.size());
-  for_rows(n, [&](int64_t first, int64_t last) {
+  for_rows(thread, n, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       kernels_.rms_norm(x_.data() + draw_rows_[static_cast<size_t>(i)].row * w.hidden, w.hidden, 1, config_.hidden_size,
                         model_.final_norm(), static_cast<float>(config_.rms_norm_eps), normed_.data() + i * w.hidden,
@@ -352,7 +352,7 @@ void NativeBackend::sample(const Pass& pass, SampledToken* drawn, int64_t thread
               .rows = rows,
               .c = logits_.data(),
               .c_stride = w.vocab});
-    team_.share(rows, [&](int64_t i) {
+    team_.share(thread, rows, [&](int64_t i) {
       const DrawRow& row = draw_rows_[static_cast<size_t>(begin + i)];
       const std::span<const float> logits(logits_.data() + i * w.vocab, static_cast<size_t>(config_.vocab_size));
       const std::span<const Draw> draws(pass.draws.data() + row.first, row.last - row.first);

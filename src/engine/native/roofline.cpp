@@ -18,7 +18,8 @@ double measured_peak_gflops(int64_t threads) {
   double best = 0;
   for (int i = 0; i < 60; ++i) {
     const Stopwatch watch;
-    team.run([&](int64_t) { sink = best_kernels().fma_loop(kSteps); });
+    team.run(
+        [&](int64_t thread) { team.share(thread, threads, [&](int64_t) { sink = best_kernels().fma_loop(kSteps); }); });
     best = std::max(best, 2.0 * kLanes * kSteps * static_cast<double>(threads) / watch.seconds());
   }
   return best / 1e9;
@@ -36,7 +37,9 @@ double measured_bandwidth_gbs(int64_t threads) {
   double best = 0;
   for (int i = 0; i < 8; ++i) {
     const Stopwatch watch;
-    team.run([&](int64_t thread) { sink = best_kernels().read_loop(floats + thread * share, share); });
+    team.run([&](int64_t thread) {
+      team.share(thread, threads, [&](int64_t part) { sink = best_kernels().read_loop(floats + part * share, share); });
+    });
     best = std::max(best, static_cast<double>(share * threads * 4) / watch.seconds());
   }
   return best / 1e9;

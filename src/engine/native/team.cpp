@@ -13,13 +13,15 @@ inline void pause() {
 
 }  // namespace
 
-Team::Team(int64_t threads) {
+Team::Team(int64_t threads) : members_(static_cast<size_t>(threads)) {
+  workers_.reserve(static_cast<size_t>(threads - 1));
   for (int64_t t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
 }
 
 Team::~Team() {
   stop_.store(true, std::memory_order_relaxed);
-  start();
+  started_.fetch_add(1, std::memory_order_release);
+  started_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -32,31 +34,45 @@ void Team::wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-void Team::start() {
+void Team::open() {
+  first_step_ = step_.load(std::memory_order_relaxed);
+  members_[0].step = first_step_;
+  inside_.store(kOpen, std::memory_order_release);
   started_.fetch_add(1, std::memory_order_release);
   started_.notify_all();
 }
 
-void Team::work(int64_t thread) {
-  for (uint32_t seen = 0;; ++seen) {
-    wait_for_change(started_, seen);
-    if (stop_.load(std::memory_order_relaxed)) return;
-    call_(job_, thread);
-    meet();
+void Team::close() {
+  for (uint32_t inside = inside_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen; inside != 0;
+       inside = inside_.load(std::memory_order_acquire)) {
+    wait_for_change(inside_, inside);
   }
 }
 
-// The last to arrive lets the others go on.
-void Team::meet() {
-  const uint32_t meeting = meetings_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
-    arrived_.store(0, std::memory_order_relaxed);
-    next_.store(0, std::memory_order_relaxed);
-    meetings_.fetch_add(1, std::memory_order_release);
-    meetings_.notify_all();
-  } else {
-    wait_for_change(meetings_, meeting);
+void Team::work(int64_t thread) {
+  uint32_t seen = 0;
+  while (true) {
+    wait_for_change(started_, seen);
+    seen = started_.load(std::memory_order_acquire);
+    if (stop_.load(std::memory_order_relaxed)) return;
+    // Too late for a job that is closed; in time, perhaps, for one opened meanwhile.
+    uint32_t inside = inside_.load(std::memory_order_acquire);
+    while ((inside & kOpen) != 0 && !inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) {
+    }
+    if ((inside & kOpen) == 0) continue;
+    members_[static_cast<size_t>(thread)].step = first_step_;
+    call_(job_, thread);
+    inside_.fetch_sub(1, std::memory_order_release);
+    inside_.notify_all();
   }
+}
+
+// By the thread that did the step's last item.
+void Team::next_step(uint32_t step) {
+  done_.store(0, std::memory_order_relaxed);
+  ticket_.store(static_cast<uint64_t>(step + 1) << 32, std::memory_order_release);
+  step_.store(step + 1, std::memory_order_release);
+  step_.notify_all();
 }
 
 }  // namespace deepsearch::native
