@@ -175,6 +175,7 @@ void BatchEngine::admit(Job& job) {
     child.kv = cache_.make_child(job.path);
     const auto most = static_cast<size_t>(std::min(job.request.max_tokens, kReservedTokens));
     child.kv->tokens.reserve(most);
+    child.kv->blocks.reserve(most / kKvBlockTokens + 2);
     child.step.tokens.reserve(most);
     child.step.logprobs.reserve(most);
     child.step.entropies.reserve(most);

@@ -1,5 +1,4 @@
-// Memory of the native backend: large zeroed regions that are touched only as they are written, and how much the
-// process may still have.
+// Memory of the native backend: large zeroed regions that are touched only as they are written.
 #pragma once
 
 #include <cstddef>
@@ -43,9 +42,5 @@ class Scratch {
  private:
   Pages pages_;
 };
-
-// Bytes the process could still touch: what Linux calls available, or what its control groups (v1 or v2) leave, if
-// less.
-int64_t available_memory();
 
 }  // namespace deepsearch::native

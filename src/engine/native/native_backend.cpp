@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "engine/native/attention.h"
 #include "engine/native/kv_blocks.h"
 #include "engine/native/packed_model.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace deepsearch::native {
 
@@ -24,6 +25,7 @@ PackedModel::PackedModel(const ModelConfig& config, WeightStorage storage)
     bytes += round_up(n, 64);
     return static_cast<std::byte*>(nullptr);
   });
+  check_fits_memory(bytes, "the engine's weights");  // pages are lazy: without this the system would kill us later
   memory_ = Pages(bytes);
   std::byte* next = memory_.data();
   lay_out([&](int64_t n) {

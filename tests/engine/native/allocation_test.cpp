@@ -1,46 +1,12 @@
 // No allocation in a pass once a larger one was seen, nor when weights are set again. Counts every operator new of this
 // program and every mapping of pages.
-#include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <fstream>
-#include <new>
-#include <string>
 
 #include <gtest/gtest.h>
 
+#include "engine/counting_new.h"
 #include "engine/native/native_backend.h"
 #include "engine/native/native_fixture.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-
-void* counted(size_t size) {
-  ++allocations;
-  void* memory = std::malloc(size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(size_t size) {
-  return counted(size);
-}
-void* operator new[](size_t size) {
-  return counted(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, size_t) noexcept {
-  std::free(memory);
-}
 
 namespace deepsearch {
 namespace {

@@ -281,6 +281,19 @@ TEST(NativeBackend, MalformedPassesAreRefused) {
   }
 }
 
+TEST(NativeBackend, AModelLargerThanMemoryIsRefusedBeforeItsWeightsCome) {
+  ModelConfig config = testing::small_config();
+  config.hidden_size = config.intermediate_size = 65536;
+  config.n_layers = 1000;
+  try {
+    make_native_backend(config, 1);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), kExitBadInput);
+    EXPECT_NE(std::string(error.what()).find("the engine's weights need"), std::string::npos) << error.what();
+  }
+}
+
 TEST(NativeBackend, MemoryIsStated) {
   const ModelConfig config = testing::wide_config();
   const auto backend = make_native_backend(config, 1);
