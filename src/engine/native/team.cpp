@@ -25,7 +25,8 @@ Team::~Team() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Team::wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
+template <class Value>
+void Team::wait_for_change(const std::atomic<Value>& value, Value old) {
   constexpr int kSpins = 2000;
   for (int i = 0; i < kSpins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
@@ -33,9 +34,11 @@ void Team::wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
   }
   value.wait(old, std::memory_order_acquire);
 }
+template void Team::wait_for_change(const std::atomic<uint32_t>&, uint32_t);
+template void Team::wait_for_change(const std::atomic<uint64_t>&, uint64_t);
 
 void Team::open() {
-  first_step_ = step_.load(std::memory_order_relaxed);
+  first_step_ = static_cast<uint32_t>(ticket_.load(std::memory_order_relaxed) >> 32);
   members_[0].step = first_step_;
   inside_.store(kOpen, std::memory_order_release);
   started_.fetch_add(1, std::memory_order_release);
@@ -71,8 +74,7 @@ void Team::work(int64_t thread) {
 void Team::next_step(uint32_t step) {
   done_.store(0, std::memory_order_relaxed);
   ticket_.store(static_cast<uint64_t>(step + 1) << 32, std::memory_order_release);
-  step_.store(step + 1, std::memory_order_release);
-  step_.notify_all();
+  ticket_.notify_all();
 }
 
 }  // namespace deepsearch::native

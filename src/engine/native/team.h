@@ -48,7 +48,7 @@ class Team {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
     while (static_cast<uint32_t>(ticket >> 32) == step) {
       const auto i = static_cast<int64_t>(ticket & 0xffffffffU);
-      if (i >= n) return wait_for_change(step_, step);
+      if (i >= n) return wait_for_change(ticket_, ticket);  // which stays until the step is done
       if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acquire)) continue;
       item(i);
       if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == n) return next_step(step);
@@ -66,12 +66,12 @@ class Team {
   void open();
   void close();
   void next_step(uint32_t step);
-  static void wait_for_change(const std::atomic<uint32_t>& value, uint32_t old);
+  template <class Value>
+  static void wait_for_change(const std::atomic<Value>& value, Value old);
 
   // Each on a cache line of its own.
   alignas(64) std::atomic<uint64_t> ticket_{0};   // step, and its next item in the lower half
   alignas(64) std::atomic<int64_t> done_{0};      // items of the step
-  alignas(64) std::atomic<uint32_t> step_{0};     // the same as in ticket_, for waiting
   alignas(64) std::atomic<uint32_t> inside_{0};   // workers in the body, and kOpen while more may enter
   alignas(64) std::atomic<uint32_t> started_{0};  // jobs so far
   // Constant while a job is open.
