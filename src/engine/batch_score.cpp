@@ -44,7 +44,7 @@ std::vector<Scores> BatchEngine::score(const std::vector<std::vector<Token>>& te
       emit_span(kv, kv.filled, n);
       const auto first_row = static_cast<int32_t>(pass_.tokens.size()) - n;
       for (int32_t i = 0; i < n; ++i) {
-        const auto target = static_cast<size_t>(kv.filled + i + 1);
+        const auto target = static_cast<size_t>(kv.filled) + static_cast<size_t>(i) + 1;
         if (target == kv.tokens.size()) break;
         pass_.draws.push_back({.row = first_row + i, .forced = kv.tokens[target]});
         scored.push_back(text.text);
