@@ -21,10 +21,10 @@ Ours are held to transformers by tests/oracle/model_oracle.py and engine_oracle.
            a repeated cache, CTranslate2 as many hypotheses, llama.cpp copied sequences of a unified cache.
 
 One process after the other, each pinned to the same core, one thread; the first run of each measurement warms up, of
-the rest the median counts. llama.cpp is driven by llama_decode over all sequences at once, tokens drawn in NumPy, so
-that its Python side costs little; transformers by generate(). llama.cpp is measured with an fp32 KV cache and with flash
+the rest the median counts. transformers is driven by generate(); llama.cpp by llama_decode over all sequences at once,
+tokens drawn in NumPy, so that its Python side costs little. It is measured with an fp32 KV cache and with flash
 attention over an fp16 one (its default), and the faster counts; all others keep fp32. int8: weights of 8 bits;
-CTranslate2 and llama.cpp (Q8_0) also round activations to 8 bits.
+CTranslate2 and llama.cpp (Q8_0) also round activations to 8 bits, we do not.
 Exit code 0: measured; 1: a peer computes something else; 2: nothing to measure.
 """
 
