@@ -1,12 +1,13 @@
 """One peer's share of side_by_side.py, in a process of its own: `peer_runs.py JOB.json RESULT.json`.
 
 Each peer has three methods: logprobs(tokens) of the token after these, generate(prompts, new_tokens), and
-branch(prefix, children, new_tokens). prepare() comes before, untimed, with the sizes to make room for.
+branch(prefix, children, new_tokens). prepare() comes before, untimed, with the sizes to make room for and one of
+VARIANTS, the settings of which the faster one counts.
 """
 
-import contextlib
 import ctypes
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ import numpy as np
 
 
 class Transformers:
+    VARIANTS = ("",)
+
     def __init__(self, path: str) -> None:
         import torch
         import transformers
@@ -27,7 +30,7 @@ class Transformers:
         self.version = transformers.__version__
         self.model = transformers.LlamaForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
 
-    def prepare(self, *_: int) -> None:
+    def prepare(self, *_: object) -> None:
         pass
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
@@ -61,6 +64,8 @@ class Transformers:
 
 
 class CTranslate2:
+    VARIANTS = ("",)
+
     def __init__(self, path: str) -> None:
         import ctranslate2
 
@@ -68,7 +73,7 @@ class CTranslate2:
         self.storage = ctranslate2.StorageView
         self.generator = ctranslate2.Generator(path, device="cpu", inter_threads=1, intra_threads=1)
 
-    def prepare(self, *_: int) -> None:
+    def prepare(self, *_: object) -> None:
         pass
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
@@ -92,12 +97,15 @@ class CTranslate2:
         return self._sample([[str(token) for token in prompt] for prompt in prompts], new_tokens)
 
     def branch(self, prefix: np.ndarray, children: int, new_tokens: int) -> np.ndarray:
-        # The static prompt is computed once for the whole batch (and kept: each repetition has another one).
-        words = [str(token) for token in prefix]
-        return self._sample([words[-1:]] * children, new_tokens, static_prompt=words[:-1])
+        # Several hypotheses of one prompt: it is computed once.
+        return self._sample([[str(token) for token in prefix]], new_tokens, num_hypotheses=children)
 
 
 class LlamaCpp:
+    EXACT = "fp32 cache"
+    DEFAULT = "flash attention, fp16 cache"
+    VARIANTS = (EXACT, DEFAULT)
+
     def __init__(self, path: str) -> None:
         import llama_cpp
 
@@ -115,7 +123,7 @@ class LlamaCpp:
         self.context = None
         self.random = np.random.default_rng(2)
 
-    def prepare(self, sequences: int, tokens: int, shared: int = 0) -> None:
+    def prepare(self, variant: str, sequences: int, tokens: int, shared: int = 0) -> None:
         """Room for `sequences` of `tokens` each after a common prefix of `shared`."""
         if self.context:
             self.api.llama_free(self.context)
@@ -125,7 +133,11 @@ class LlamaCpp:
         params.n_ctx = shared + sequences * tokens if shared else sequences * (-(-tokens // 256) * 256)
         params.n_batch = 2048
         params.n_threads = params.n_threads_batch = 1
-        params.type_k = params.type_v = self.api.GGML_TYPE_F32
+        exact = variant == self.EXACT
+        params.flash_attn_type = (
+            self.api.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else self.api.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        )
+        params.type_k = params.type_v = self.api.GGML_TYPE_F32 if exact else self.api.GGML_TYPE_F16
         params.no_perf = True
         self.context = self.api.llama_init_from_model(self.model, params)
         if not self.context:
@@ -194,7 +206,7 @@ class LlamaCpp:
         return np.stack(out, 1)
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
-        self.prepare(1, len(tokens) + 1)
+        self.prepare(self.EXACT, 1, len(tokens) + 1)
         n = len(tokens)
         positions = np.arange(n)
         logits = self._decode(tokens, positions, np.zeros(n), positions == n - 1)[0].astype(np.float64)
@@ -231,31 +243,52 @@ def timed(run: Callable[[np.ndarray], np.ndarray], inputs: list[np.ndarray], sha
     return seconds[1:]
 
 
+class Measurement:
+    """A job's measurements of one peer."""
+
+    def __init__(self, job: dict) -> None:
+        self.job = job
+        self.peer = PEERS[job["peer"]](job["model"])
+        self.random = np.random.default_rng(1)
+
+    def tokens(self, *shape: int) -> np.ndarray:
+        return self.random.integers(0, self.job["vocab"], shape)
+
+    def fastest(self, room: tuple[int, ...], measure: Callable[[], list[float]]) -> dict:
+        """{"seconds": its median, "variant": which one}."""
+        found = []
+        for variant in self.peer.VARIANTS:
+            self.peer.prepare(variant, *room)
+            found.append((statistics.median(measure()), variant))
+        seconds, variant = min(found)
+        return {"seconds": seconds, "variant": variant}
+
+    def batch(self, size: int) -> dict:
+        context, new_tokens = self.job["context"], self.job["new_tokens"]
+        prompts = [self.tokens(size, context) for _ in range(self.job["repetitions"] + 1)]
+        return self.fastest(
+            (size, context + new_tokens),
+            lambda: timed(lambda one: self.peer.generate(one, new_tokens), prompts, (size, new_tokens)),
+        )
+
+    def prefix(self, tokens: int, children: int, new_tokens: int) -> dict:
+        prefixes = [self.tokens(tokens) for _ in range(self.job["repetitions"] + 1)]
+        return self.fastest(
+            (children, new_tokens, tokens),
+            lambda: timed(lambda one: self.peer.branch(one, children, new_tokens), prefixes, (children, new_tokens)),
+        )
+
+
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    context, new_tokens, runs = job["context"], job["new_tokens"], job["repetitions"] + 1
-    random = np.random.default_rng(1)
-
-    def tokens(*shape: int) -> np.ndarray:
-        return random.integers(0, job["vocab"], shape)
-
-    check = tokens(context)
-    with contextlib.redirect_stdout(sys.stderr):
-        peer = PEERS[job["peer"]](job["model"])
-        result = {"version": peer.version, "logprobs": [float(x) for x in peer.logprobs(check)], "decode": {}}
-        for batch in job["batches"]:
-            peer.prepare(batch, context + new_tokens)
-            result["decode"][batch] = timed(
-                lambda prompts: peer.generate(prompts, new_tokens),
-                [tokens(batch, context) for _ in range(runs)],
-                (batch, new_tokens),
-            )
-        if "prefix" in job:
-            prefix, children, more = (job["prefix"][key] for key in ("tokens", "children", "new_tokens"))
-            peer.prepare(children, more, prefix)
-            result["prefix"] = timed(
-                lambda one: peer.branch(one, children, more), [tokens(prefix) for _ in range(runs)], (children, more)
-            )
+    measurement = Measurement(job)
+    result = {"version": measurement.peer.version, "figures": {}}
+    check = np.random.default_rng(2).integers(0, job["vocab"], job["context"])
+    result["logprobs"] = [float(x) for x in measurement.peer.logprobs(check)]
+    for size in job["batches"]:
+        result["figures"][f"batch {size}"] = measurement.batch(size)
+    if "prefix" in job:
+        result["figures"]["prefix"] = measurement.prefix(**job["prefix"])
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")
 
 

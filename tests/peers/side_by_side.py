@@ -18,12 +18,13 @@ Ours are held to transformers by tests/oracle/model_oracle.py and engine_oracle.
   batch N  N different prompts of 64 random tokens, 128 new tokens each, sampled at temperature 1 from all of the
            vocabulary, no end of sequence. New tokens over the whole time, prompts included, loading not.
   prefix   (m1) 64 continuations of 64 tokens of one prompt of 512, whose computation may be shared: transformers gets
-           a repeated cache, CTranslate2 a static prompt, llama.cpp copied sequences of a unified cache.
+           a repeated cache, CTranslate2 as many hypotheses, llama.cpp copied sequences of a unified cache.
 
 One process after the other, each pinned to the same core, one thread; the first run of each measurement warms up, of
-the rest the median counts. KV caches are fp32. int8: weights of 8 bits; CTranslate2 and llama.cpp (Q8_0) also round
-activations to 8 bits. llama.cpp is driven by llama_decode over all sequences at once, tokens drawn in NumPy, so that
-its Python side costs little; transformers by generate().
+the rest the median counts. transformers is driven by generate(); llama.cpp by llama_decode over all sequences at once,
+tokens drawn in NumPy, so that its Python side costs little. It is measured with an fp32 KV cache and with flash
+attention over an fp16 one (its default), and the faster counts; all others keep fp32. int8: weights of 8 bits;
+CTranslate2 and llama.cpp (Q8_0) also round activations to 8 bits, we do not.
 Exit code 0: measured; 1: a peer computes something else; 2: nothing to measure.
 """
 
@@ -32,7 +33,6 @@ import importlib.util
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -124,13 +124,18 @@ def measure_peer(
         order.write_text(json.dumps(job), encoding="utf-8")
         core = pinned.run([sys.executable, Path(__file__).parent / "peer_runs.py", order, answer])
         result = json.loads(answer.read_text(encoding="utf-8"))
-    rates = {
-        f"batch {batch}": int(batch) * NEW_TOKENS / statistics.median(seconds)
-        for batch, seconds in result["decode"].items()
+    rates, variants = {}, {}
+    for column, figure in result["figures"].items():
+        n_tokens = PREFIX_TOKENS if column == "prefix" else int(column.removeprefix("batch ")) * NEW_TOKENS
+        rates[column] = n_tokens / figure["seconds"]
+        variants[column] = figure["variant"]
+    return {
+        "rates": rates,
+        "variants": variants,
+        "core": core,
+        "version": result["version"],
+        "logprobs": np.array(result["logprobs"]),
     }
-    if "prefix" in result:
-        rates["prefix"] = PREFIX_TOKENS / statistics.median(result["prefix"])
-    return {"rates": rates, "core": core, "version": result["version"], "logprobs": np.array(result["logprobs"])}
 
 
 def print_table(title: str, columns: list[str], figures: dict[str, dict]) -> dict[str, float]:
