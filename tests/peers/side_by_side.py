@@ -40,7 +40,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from peer_models import SHAPES, make_models
 
 MODULES = {
