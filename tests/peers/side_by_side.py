@@ -25,6 +25,7 @@ the rest the median counts. transformers is driven by generate(); llama.cpp by l
 tokens drawn in NumPy, so that its Python side costs little. It is measured with an fp32 KV cache and with flash
 attention over an fp16 one (its default), and the faster counts; all others keep fp32. int8: weights of 8 bits;
 CTranslate2 and llama.cpp (Q8_0) also round activations to 8 bits, we do not.
+It takes a quarter of an hour for each model; each precision's table and figures come out when they are there.
 Exit code 0: measured; 1: a peer computes something else; 2: nothing to measure.
 """
 
@@ -40,7 +41,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from peer_models import SHAPES, make_models
 
 MODULES = {
@@ -158,11 +158,12 @@ def print_table(title: str, columns: list[str], figures: dict[str, dict]) -> dic
     return ratios
 
 
-def measure_model(args: argparse.Namespace, pinned: Pinned, name: str, peers: list[str]) -> tuple[dict, list[str]]:
+def measure_model(args: argparse.Namespace, pinned: Pinned, name: str, peers: list[str], report: dict) -> list[str]:
+    """Adds each precision to `report` and saves that when measured. Returns what is wrong."""
     paths = make_models(args.work, name, args.precisions, peers)
     truth = measure_peer(pinned, "transformers", name, paths["hf"], 1, only_logprobs=True)["logprobs"]
     columns = [f"batch {batch}" for batch in SHAPES[name].batches] + (["prefix"] if name in PREFIX_MODELS else [])
-    report, problems = {}, []
+    problems = []
     for precision in args.precisions:
         load = os.getloadavg()[0]
         figures = {OURS: measure_ours(pinned, args.binary, name, paths["hf"], precision, args.repetitions)}
@@ -179,8 +180,11 @@ def measure_model(args: argparse.Namespace, pinned: Pinned, name: str, peers: li
                 )
             figures[peer] = found
         ratios = print_table(f"{name}, {precision}", columns, figures)
-        report[precision] = {"engines": figures, "ours_to_best_peer": ratios, "load_average_before": load}
-    return report, problems
+        measured = {"engines": figures, "ours_to_best_peer": ratios, "load_average_before": load}
+        report["models"].setdefault(name, {})[precision] = measured
+        if args.json:
+            args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return problems
 
 
 def installed_peers(wanted: list[str]) -> list[str]:
@@ -219,6 +223,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # a table appears when measured, in a file too
     peers = installed_peers(args.peers)
     if missing := [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]:
         print(f"the models are made with {' and '.join(missing)}, not installed: nothing to measure")
@@ -229,13 +234,10 @@ def main() -> int:
         pinned = Pinned(args.core)
         try:
             for name in args.models:
-                report["models"][name], found = measure_model(args, pinned, name, peers)
-                problems += found
+                problems += measure_model(args, pinned, name, peers, report)
         except subprocess.CalledProcessError as error:
             print(f"{' '.join(map(str, error.cmd))} failed ({error.returncode}):\n{error.output}", file=sys.stderr)
             return 1
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for problem in problems:
         print(problem)
     return 1 if problems else 0
