@@ -127,6 +127,9 @@ def make_ctranslate2(shape: Shape, source: Path, target: Path, precision: str) -
 
 def make_models(folder: Path, name: str, precisions: list[str], peers: list[str]) -> dict[str, Path]:
     """Writes what is not there yet below `folder`. Returns a path for "hf" and for each peer-precision that has one."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     shape = SHAPES[name]
     paths = {"hf": folder / name / "hf"}
     if not (paths["hf"] / "model.safetensors").exists():
