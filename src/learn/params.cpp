@@ -44,10 +44,38 @@ void LearnParams::describe(ConfigVisitor& v) {
   v.field({.key = "epochs", .unit = "", .meaning = "passes over a step's batch", .min = 1, .max = 100}, epochs);
   v.field({.key = "tokens_per_microbatch",
            .unit = "tokens",
-           .meaning = "padded tokens in one forward and backward pass; changes memory, not the result",
+           .meaning = "tokens in one forward and backward pass; changes memory, not the result",
            .min = 1,
            .max = 1e9},
           tokens_per_microbatch);
+  v.choice(
+      {.key = "packing",
+       .unit = "",
+       .meaning = "tree: a prefix that trajectories share is computed once; none: each is a padded row of its own"},
+      packing, {{"tree", Packing::kTree}, {"none", Packing::kNone}});
+  v.choice({.key = "compute",
+            .unit = "",
+            .meaning = "arithmetic of forward and backward; master weights and moments are fp32"},
+           compute, {{"fp32", Compute::kFp32}, {"bf16", Compute::kBf16}});
+  v.field({.key = "checkpoint_activations",
+           .unit = "",
+           .meaning = "keep only each layer's input and compute the layer again in backward: less memory, more time"},
+          checkpoint_activations);
+  v.field({.key = "shard_optimizer",
+           .unit = "",
+           .meaning = "ZeRO-1: each learner rank keeps master weights and moments of its share of the parameters only"},
+          shard_optimizer);
+  v.field({.key = "bucket_mb",
+           .unit = "MB",
+           .meaning = "gradients that are summed over learner ranks in one operation, while backward goes on",
+           .min = 0.001,
+           .max = 4096},
+          bucket_mb);
+  v.field({.key = "max_bad_steps",
+           .unit = "updates",
+           .meaning = "the run ends after so many updates in a row whose loss or gradient is not finite; 0: never",
+           .min = 0},
+          max_bad_steps);
   v.field(
       {.key = "refill_waves",
        .unit = "waves",
@@ -73,19 +101,35 @@ void LearnParams::describe(ConfigVisitor& v) {
   v.choice({.key = "loss_aggregation", .unit = "", .meaning = "how token losses become one number"}, loss_aggregation,
            {{"token_mean", LossAggregation::kTokenMean},
             {"seq_mean_token_sum", LossAggregation::kSequenceMeanTokenSum},
-            {"seq_mean_token_mean", LossAggregation::kSequenceMeanTokenMean}});
+            {"seq_mean_token_mean", LossAggregation::kSequenceMeanTokenMean},
+            {"seq_mean_token_sum_norm", LossAggregation::kSequenceMeanTokenSumNorm}});
   v.choice(
       {.key = "behaviour",
        .unit = "",
        .meaning =
            "whose log-probs are π_behaviour: the sampler's, or the learner's before its first update on the batch"},
       behaviour, {{"engine", Behaviour::kEngine}, {"recomputed", Behaviour::kRecomputed}});
+  v.choice({.key = "importance",
+            .unit = "",
+            .meaning =
+                "with behaviour = recomputed: weight of a token sampled by an older policy or in other arithmetic, "
+                "w = pi_recomputed/pi_engine: none = 1, truncate = min(w, cap), mask = w within [1/cap, cap], else 0"},
+           importance, {{"none", Importance::kNone}, {"truncate", Importance::kTruncate}, {"mask", Importance::kMask}});
+  v.field({.key = "importance_cap", .unit = "", .meaning = "cap of the importance weight", .min = 1, .max = 1e6},
+          importance_cap);
+  v.field({.key = "max_token_age",
+           .unit = "versions",
+           .meaning = "tokens of policy versions older than this are not trained on; 0: all are",
+           .min = 0},
+          max_token_age);
   v.field({.key = "kl_coef",
            .unit = "",
-           .meaning = "weight of the KL penalty (k3 estimate) to the run's starting policy",
+           .meaning = "weight of the KL penalty to the run's starting policy",
            .min = 0,
            .max = 100},
           kl_coef);
+  v.choice({.key = "kl_estimator", .unit = "", .meaning = "per-token estimate of that KL divergence (Schulman 2020)"},
+           kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
   v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100},
           entropy_coef);
   v.field({.key = "checkpoint_every",

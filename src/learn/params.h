@@ -8,9 +8,13 @@
 
 namespace deepsearch {
 
-enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean };
+enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean, kSequenceMeanTokenSumNorm };
 enum class Behaviour { kEngine, kRecomputed };
 enum class Schedule { kConstant, kCosine };
+enum class Packing { kNone, kTree };
+enum class Compute { kFp32, kBf16 };
+enum class KlEstimator { kK1, kK2, kK3 };  // Schulman 2020
+enum class Importance { kNone, kTruncate, kMask };
 
 struct OptimizerParams {
   double lr = 1e-6;
@@ -31,13 +35,25 @@ struct LearnParams {
   int64_t minibatch_problems = 32;  // per optimiser update
   int64_t epochs = 1;               // passes over a step's batch
   int64_t tokens_per_microbatch = 16384;
-  int64_t refill_waves = 0;  // with skip_uniform: more waves of problems until the batch is full
+  Packing packing = Packing::kTree;
+  Compute compute = Compute::kFp32;     // of forward and backward; master weights and moments are fp32
+  bool checkpoint_activations = false;  // keep each layer's input only and compute the layer again in backward
+  bool shard_optimizer = true;          // ZeRO-1: each learner rank keeps and updates its share of the parameters
+  double bucket_mb = 25;                // gradients that are summed over ranks together, at most
+  int64_t max_bad_steps = 10;           // skipped updates in a row that end the run; 0: never
+  int64_t refill_waves = 0;             // with skip_uniform: more waves of problems until the batch is full
   double clip_low = 0.2;
   double clip_high = 0.28;
   double dual_clip = 10.0;  // 0: off
   LossAggregation loss_aggregation = LossAggregation::kTokenMean;
   Behaviour behaviour = Behaviour::kEngine;
+  // With recomputed log-probs: what a token's loss is multiplied by for having been sampled by another policy version
+  // or in other arithmetic, w = π_recomputed/π_engine: min(w, cap), or w where 1/cap ≤ w ≤ cap and else 0.
+  Importance importance = Importance::kNone;
+  double importance_cap = 2.0;
+  int64_t max_token_age = 0;  // tokens of policy versions older than this are not trained on; 0: all are
   double kl_coef = 0.0;
+  KlEstimator kl_estimator = KlEstimator::kK3;
   double entropy_coef = 0.0;
   int64_t checkpoint_every = 0;  // steps; 0: at the end only
   // Of the distribution that was sampled from and is trained: [search].temperature, filled in by whoever makes the

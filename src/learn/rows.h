@@ -1,5 +1,5 @@
-// From finished trees to training rows. Pure: no LibTorch. The plain packing: one row a trajectory, so tokens that
-// trajectories share are there as often as trajectories pass through them.
+// From finished trees to training rows. Pure: no LibTorch. A row is one trajectory; packing.h lays rows out for the
+// network so that what they share is computed once.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,11 @@ namespace deepsearch {
 struct Row {
   std::vector<Token> tokens;  // prompt, then response
   int64_t n_prompt = 0;
-  std::vector<float> advantages;  // beside the response's tokens
-  std::vector<float> behaviour;   // log-probs under the policy that sampled them, nats; beside the response's tokens
+  // Beside the response's tokens:
+  std::vector<float> advantages;
+  std::vector<float> behaviour;   // log-probs under the policy that sampled them, nats
+  std::vector<int32_t> versions;  // that sampled them; empty: not known, counts as current
+  TreeKey key;                    // the tree it comes from, for messages
   int64_t n_response() const { return static_cast<int64_t>(tokens.size()) - n_prompt; }
 };
 

@@ -10,8 +10,8 @@
 
 #include "core/error.h"
 #include "learn/loss.h"
+#include "learn/network/decoder.h"
 #include "learn/optimizer.h"
-#include "model/decoder.h"
 
 namespace deepsearch {
 

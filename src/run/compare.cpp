@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "data/json_lines.h"
-#include "learn/network.h"
+#include "learn/network/learner_network.h"
 #include "run/generation.h"
 #include "run/policy.h"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares our model folders and network with transformers, in both directions.
 
-    model_oracle.py --test-binary build/.../test_model
+    model_oracle.py --test-binary build/.../test_network
 
 1. The binary writes folders (every family; fp32 and bf16; whole and sharded); each must open with AutoModelForCausalLM
    (and AutoTokenizer where it holds a tokenizer) without a key too many or too few, and give the recorded logits.
@@ -290,7 +290,7 @@ def write_theirs(folder, seed, family, shape, dtype=torch.float32, shard="5GB", 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test-binary", required=True, type=Path, help="the program test_model")
+    parser.add_argument("--test-binary", required=True, type=Path, help="the program test_network")
     binary = str(parser.parse_args().test_binary.resolve())
     torch.set_num_threads(1)
     print(f"transformers {transformers.__version__}, torch {torch.__version__}, tolerance {TOLERANCE}")

@@ -1,4 +1,4 @@
-#include "model/decoder.h"
+#include "learn/network/decoder.h"
 
 #include <cmath>
 
@@ -6,7 +6,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
-#include "model_fixtures.h"
+#include "model/model_fixtures.h"
 
 namespace deepsearch {
 namespace {

@@ -3,9 +3,9 @@
 #include <malloc.h>
 
 #include "core/memory.h"
-#include "model/decoder.h"
+#include "learn/network/decoder.h"
+#include "model/model_fixtures.h"
 #include "model/safetensors.h"
-#include "model_fixtures.h"
 
 namespace deepsearch {
 namespace {

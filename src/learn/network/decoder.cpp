@@ -1,4 +1,4 @@
-#include "model/decoder.h"
+#include "learn/network/decoder.h"
 
 #include <algorithm>
 #include <optional>
@@ -14,7 +14,7 @@
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
-#include "model/fused.h"
+#include "learn/network/fused.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
 

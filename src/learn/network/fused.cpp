@@ -1,7 +1,7 @@
 // GCC 12 reports null pointers inside LibTorch's inlined autograd templates, which it instantiates here.
 #pragma GCC diagnostic ignored "-Wnull-dereference"
 
-#include "model/fused.h"
+#include "learn/network/fused.h"
 
 #include <algorithm>
 #include <cmath>

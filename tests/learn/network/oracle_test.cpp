@@ -9,9 +9,9 @@
 #include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
-#include "model/decoder.h"
+#include "learn/network/decoder.h"
+#include "model/model_fixtures.h"
 #include "model/rope.h"
-#include "model_fixtures.h"
 
 namespace deepsearch {
 namespace {

@@ -1,9 +1,9 @@
-#include "learn/network.h"
+#include "learn/network/learner_network.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "model/decoder.h"
+#include "learn/network/decoder.h"
 
 namespace deepsearch {
 
