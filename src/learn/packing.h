@@ -25,6 +25,7 @@ struct PackedRows {
   std::vector<Token> tokens;
   std::vector<int32_t> positions;  // in its text, from 0
   std::vector<Segment> segments;   // depth-first, parents before children
+  int64_t width = 0;               // 0; or rows are padded to this many tokens, without segments (pad_rows)
 
   std::vector<int32_t> outputs;         // tokens, ascending
   std::vector<int32_t> target_outputs;  // by target: index into outputs, ascending
@@ -53,6 +54,10 @@ struct WeightedRow {
 
 // Rows in any order; the result does not depend on it but for row_terms.
 PackedRows pack_rows(const std::vector<WeightedRow>& rows);
+
+// The plain layout, which packing is tested against: each row by itself, padded at its end to the longest; `positions`
+// are those of one row.
+PackedRows pad_rows(const std::vector<WeightedRow>& rows, Token pad);
 
 // A piece of a minibatch that is computed at once: indices of rows, in lexicographic order of their tokens (ties by
 // index), so that rows with common beginnings stand together.
