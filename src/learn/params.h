@@ -59,6 +59,8 @@ struct LearnParams {
   // Of the distribution that was sampled from and is trained: [search].temperature, filled in by whoever makes the
   // trainer. No key of its own.
   double temperature = 1.0;
+  // [learn].response_budget as CreditParams resolves it, for seq_mean_token_sum_norm: filled in likewise, no key.
+  int64_t response_budget = 0;
   int64_t threads = 0;  // CPU threads of a learner; 0: all cores of the host, shared by its learners
   OptimizerParams optimizer;
 
