@@ -11,8 +11,7 @@ namespace {
 
 template <class T>
 at::Tensor to_device(const std::vector<T>& values, at::ScalarType type, const at::Device& device) {
-  const at::Tensor host =
-      at::empty({static_cast<int64_t>(values.size())}, std::is_same_v<T, float> ? at::kFloat : at::kInt);
+  const at::Tensor host = at::empty({static_cast<int64_t>(values.size())}, c10::CppTypeToScalarType<T>::value);
   std::copy(values.begin(), values.end(), host.mutable_data_ptr<T>());
   return host.to(device, type);
 }
@@ -42,7 +41,7 @@ MicroBatch make_micro_batch(const std::vector<WeightedRow>& rows, Packing packin
   batch.term_outputs = batch.target_outputs.index_select(0, batch.term_targets);
   batch.advantages = to_device(packed.advantages, at::kFloat, device);
   batch.behaviour = to_device(packed.behaviour, at::kFloat, device);
-  batch.weights = to_device(packed.weights, at::kFloat, device);
+  batch.weights = to_device(packed.weights, at::kDouble, device);
   batch.counts = to_device(packed.counts, at::kFloat, device);
   return batch;
 }

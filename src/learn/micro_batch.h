@@ -17,13 +17,14 @@ struct MicroBatch {
   PackedRows packed;  // on the host: what the tensors were made from
   at::Tensor tokens;  // int64: [tokens], or [rows, width] where rows are padded
   at::Tensor positions;
-  std::shared_ptr<const AttentionPlan> plan;          // null where rows are padded
-  at::Tensor outputs;                                 // int64 [outputs]: places in the flat batch
-  at::Tensor target_outputs, target_tokens;           // int64 [targets]
-  at::Tensor term_targets, term_outputs;              // int64 [terms]
-  at::Tensor advantages, behaviour, weights, counts;  // fp32 [terms]
-  at::Tensor recomputed;                              // fp32 [terms]; undefined until somebody computes them
-  double pairs = 0;                                   // query-key pairs
+  std::shared_ptr<const AttentionPlan> plan;  // null where rows are padded
+  at::Tensor outputs;                         // int64 [outputs]: places in the flat batch
+  at::Tensor target_outputs, target_tokens;   // int64 [targets]
+  at::Tensor term_targets, term_outputs;      // int64 [terms]
+  at::Tensor advantages, behaviour, counts;   // fp32 [terms]
+  at::Tensor weights;                         // fp64 [terms]
+  at::Tensor recomputed;                      // fp32 [terms]; undefined until somebody computes them
+  double pairs = 0;                           // query-key pairs
 
   int64_t computed_tokens() const { return tokens.numel(); }
 };

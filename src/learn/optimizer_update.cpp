@@ -17,9 +17,9 @@ constexpr int64_t kGrain = 32768;  // values a thread takes at a time
 
 struct Factors {
   float beta1, beta2, rest1, rest2, epsilon, scale;
-  float step;      // lr / (1 − β₁ᵗ)
-  float root;      // 1 / √(1 − β₂ᵗ)
-  float shrink;    // 1 − lr · decay
+  float step;    // lr / (1 − β₁ᵗ)
+  float root;    // 1 / √(1 − β₂ᵗ)
+  float shrink;  // 1 − lr · decay
 };
 
 Factors factors(const AdamWStep& step, bool decays) {

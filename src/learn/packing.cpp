@@ -114,7 +114,8 @@ struct Mention {
   int32_t output_place, place;  // of the token before it and of itself
   float advantage, behaviour;
   int32_t version;
-  float weight, count;
+  double weight;
+  float count;
   int32_t row, index;
 
   // As bits: a NaN must not upset the order (its loss is what names the tree).
@@ -143,7 +144,7 @@ std::vector<Mention> mentions_of(const std::vector<WeightedRow>& rows,
       mention.behaviour = row.behaviour[at];
       mention.version = row.versions.empty() ? -1 : row.versions[at];
       const bool counts = row.versions.empty() || mention.version >= rows[r].oldest_version;
-      mention.weight = counts ? rows[r].weight : 0.0F;
+      mention.weight = counts ? rows[r].weight : 0.0;
       mention.count = counts ? 1.0F : 0.0F;
       mention.row = static_cast<int32_t>(r);
       mention.index = static_cast<int32_t>(j);

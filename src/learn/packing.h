@@ -34,8 +34,8 @@ struct PackedRows {
   std::vector<int32_t> term_targets;  // by term: target, ascending
   std::vector<float> advantages;
   std::vector<float> behaviour;
-  std::vector<float> weights;  // sums of the rows' token weights
-  std::vector<float> counts;   // rows' tokens a term stands for
+  std::vector<double> weights;  // sums of the rows' token weights
+  std::vector<float> counts;    // rows' tokens a term stands for
   std::vector<int32_t> versions;
 
   // Where each row's response tokens went: terms of row r are row_terms[row_first[r]] … in order of its tokens.
@@ -48,7 +48,7 @@ struct PackedRows {
 // A row's weight: that of each of its tokens in the loss, before division by the minibatch's denominator.
 struct WeightedRow {
   const Row* row = nullptr;
-  float weight = 1;
+  double weight = 1;
   int32_t oldest_version = 0;  // tokens of older versions get weight and count 0
 };
 

@@ -129,7 +129,7 @@ std::vector<WeightedRow> Trainer::Impl::weighted(const std::vector<Row>& rows, c
   chosen.reserve(piece.rows.size());
   for (const int32_t index : piece.rows) {
     const Row& row = rows[static_cast<size_t>(index)];
-    chosen.push_back({&row, static_cast<float>(row_weight(row, params, oldest)), oldest});
+    chosen.push_back({&row, row_weight(row, params, oldest), oldest});
   }
   return chosen;
 }

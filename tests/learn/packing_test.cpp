@@ -14,7 +14,7 @@ namespace {
 
 std::vector<WeightedRow> weighted(const std::vector<Row>& rows) {
   std::vector<WeightedRow> result;
-  for (size_t r = 0; r < rows.size(); ++r) result.push_back({&rows[r], 1.0F + 0.25F * static_cast<float>(r), 0});
+  for (size_t r = 0; r < rows.size(); ++r) result.push_back({&rows[r], 1.0 + 0.25 * static_cast<double>(r), 0});
   return result;
 }
 
@@ -91,13 +91,13 @@ TEST(Packing, HoldsEveryPrefixOnceAndEveryRowsTerms) {
     double counts = 0;
     double expected_weights = 0;
     double expected_counts = 0;
-    for (const float w : packed.weights) weights += w;
+    for (const double w : packed.weights) weights += w;
     for (const float c : packed.counts) counts += c;
     for (size_t r = 0; r < rows.size(); ++r) {
       expected_weights += (1.0 + 0.25 * static_cast<double>(r)) * static_cast<double>(rows[r].n_response());
       expected_counts += static_cast<double>(rows[r].n_response());
     }
-    EXPECT_NEAR(weights, expected_weights, 1e-3);
+    EXPECT_NEAR(weights, expected_weights, 1e-9);
     EXPECT_EQ(counts, expected_counts);
   }
 }
@@ -148,7 +148,7 @@ TEST(Packing, TokensOfTooOldVersionsWeighNothing) {
   std::vector<Row> rows = sample_rows(1, 1);
   rows[0].versions.assign(static_cast<size_t>(rows[0].n_response()), 3);
   rows[0].versions[0] = 1;
-  const PackedRows packed = pack_rows({{rows.data(), 1.0F, 2}});
+  const PackedRows packed = pack_rows({{rows.data(), 1.0, 2}});
   EXPECT_EQ(packed.weights[0], 0);
   EXPECT_EQ(packed.counts[0], 0);
   for (size_t t = 1; t < packed.weights.size(); ++t) EXPECT_EQ(packed.weights[t], 1);
