@@ -1,7 +1,5 @@
 #include "learn/rows.h"
 
-#include <algorithm>
-
 namespace deepsearch {
 
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
@@ -26,25 +24,6 @@ std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
     rows.push_back(std::move(row));
   }
   return rows;
-}
-
-std::vector<MicroBatch> split_into_microbatches(const std::vector<Row>& rows, int64_t tokens) {
-  std::vector<const Row*> sorted;
-  sorted.reserve(rows.size());
-  for (const Row& row : rows) sorted.push_back(&row);
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const Row* a, const Row* b) { return a->tokens.size() > b->tokens.size(); });
-  std::vector<MicroBatch> result;
-  size_t room = 0;  // rows that still fit the current one: its first row is its longest
-  for (const Row* row : sorted) {
-    if (room == 0) {
-      room = std::max<size_t>(1, static_cast<size_t>(tokens) / std::max<size_t>(row->tokens.size(), 1));
-      result.emplace_back();
-    }
-    result.back().push_back(row);
-    --room;
-  }
-  return result;
 }
 
 }  // namespace deepsearch

@@ -53,24 +53,5 @@ TEST(Rows, HoldPromptPathAndWhatBelongsToEachToken) {
   EXPECT_NEAR(rows[1].advantages[1], -1, 1e-6);
 }
 
-TEST(Rows, MicroBatchesHoldEveryRowOnceWithinTheLimit) {
-  const std::vector<Row> rows = sample_rows(37, 3);
-  for (const int64_t limit : {1, 30, 64, 100000}) {
-    std::vector<int> seen(rows.size());
-    for (const MicroBatch& batch : split_into_microbatches(rows, limit)) {
-      ASSERT_FALSE(batch.empty());
-      size_t longest = 0;
-      for (const Row* row : batch) {
-        ++seen[static_cast<size_t>(row - rows.data())];
-        longest = std::max(longest, row->tokens.size());
-      }
-      if (batch.size() > 1) {
-        EXPECT_LE(longest * batch.size(), static_cast<size_t>(limit));
-      }
-    }
-    EXPECT_EQ(seen, std::vector<int>(rows.size(), 1));
-  }
-}
-
 }  // namespace
 }  // namespace deepsearch
