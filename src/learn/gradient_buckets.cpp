@@ -1,6 +1,7 @@
 #include "learn/gradient_buckets.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 

@@ -8,6 +8,7 @@
 // Pure; the same on all ranks.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

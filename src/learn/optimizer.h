@@ -19,10 +19,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "comm/collectives.h"
+#include "learn/flat_adamw.h"  // goes with FlatAdamW's last user
 #include "learn/gradient_buckets.h"
 #include "learn/params.h"
 
 namespace deepsearch {
+
+struct AdamWStep;  // learn/optimizer_update.h
 
 // What a rank must save to go on later: its part of the master weights and moments, on the host. Unsharded, every
 // rank's is the whole.
@@ -82,85 +85,51 @@ class AdamW {
   void restore(const OptimizerState& state);
 
  private:
-  // A stretch of this rank's part of a bucket with one weight decay.
-  struct Stretch {
+  // A piece of this rank's part of a bucket with one weight decay.
+  struct Piece {
     int64_t begin = 0;  // in the flat buffers
     int64_t own = 0;    // in the buffers that hold this rank's part only
     int64_t size = 0;
     bool decays = false;
   };
 
+  void check_parameters(const std::vector<at::Tensor>& parameters) const;
   void take_over(std::vector<at::Tensor>& parameters);
-  void plan_stretches();
+  void plan_pieces();
   void start_reduction(size_t bucket);
-  void start_remaining();
+  void start_complete_buckets();
   double norm_when_summed();
-  void update(size_t bucket, const struct AdamWStep& step);
-  void publish(size_t bucket);
+  void update(size_t bucket, const AdamWStep& step);
+  Transfer publish(size_t bucket);
   void wait(Transfer& transfer);
-  bool sharded() const { return parts_ > 1; }
-  int64_t own_begin(size_t bucket) const;  // this rank's part, in the flat buffers
+  void check_state(const OptimizerState& state) const;
+  const at::Tensor& summed_gradients() const;  // fp32 [total]
+  int64_t own_begin(size_t bucket) const;      // this rank's part, in the flat buffers
   int64_t own_size(size_t bucket) const { return buckets_.buckets()[bucket].size / parts_; }
 
   OptimizerParams params_;
   Collectives& collectives_;
   int64_t planned_updates_;
   std::vector<int64_t> sizes_;  // values of each parameter
-  std::vector<bool> decays_;    // of each parameter
+  std::vector<bool> decays_;    // each parameter
   GradientBuckets buckets_;
-  int64_t parts_;                     // ranks that share the state, 1 when unsharded
-  int part_;                          // this rank's
-  at::Tensor values_;                 // [total], parameters' type
-  at::Tensor grads_;                  // [total], parameters' type; autograd adds to views of it
-  at::Tensor sums_;                   // [total], over micro-batches: float64, fp32, or undefined where grads_ do it
-  at::Tensor master_;                 // [own], fp32; undefined for fp32 parameters
-  at::Tensor mean_, variance_;        // [own], fp32: Adam's moments
-  std::vector<int64_t> own_offsets_;  // by bucket: where its part lies in [own]
-  std::vector<std::vector<Stretch>> stretches_;  // by bucket
-  std::vector<Transfer> reductions_;             // by bucket
-  std::vector<bool> ready_;                      // by group
-  size_t started_ = 0;                           // buckets whose reduction was started, from the last
-  bool summed_ = false;                          // sums_ holds earlier micro-batches of this minibatch
+  int64_t parts_;                           // ranks that share the state, 1 when unsharded
+  int64_t part_;                            // this rank's
+  at::Tensor values_;                       // [total], parameters' type
+  at::Tensor grads_;                        // [total], parameters' type; autograd adds to views of it
+  at::Tensor sums_;                         // [total], over micro-batches: float64, fp32, or none where grads_ do it
+  at::Tensor master_;                       // [own], fp32; none for fp32 parameters
+  at::Tensor mean_, variance_;              // [own], fp32: Adam's moments
+  std::vector<int64_t> own_offsets_;        // by bucket: where its part lies in [own]
+  std::vector<std::vector<Piece>> pieces_;  // by bucket
+  std::vector<Transfer> reductions_;        // by bucket
+  std::vector<bool> ready_;                 // by group
+  size_t started_ = 0;                      // buckets whose reduction was started, from the last
+  bool summed_ = false;                     // sums_ holds earlier micro-batches of this minibatch
   int64_t updates_ = 0;
   int64_t skipped_ = 0;
   int64_t skipped_in_a_row_ = 0;
   double seconds_waiting_ = 0;
 };
-
-class FlatAdamW {
- public:
-  // Takes over the storage of `parameters` (leaf tensors, fp32, one device): afterwards each is a view of one buffer,
-  // and so is its gradient. `planned_updates` sets the cosine's length.
-  FlatAdamW(std::vector<at::Tensor> parameters, const OptimizerParams& params, int64_t planned_updates);
-
-  void zero_grad();
-  // Moves the gradients autograd has accumulated since the last call into a float64 sum, so that the result hardly
-  // depends on how the work was cut into micro-batches.
-  void accumulate();
-
-  struct Update {
-    double grad_norm = 0;  // before clipping, over all ranks
-    double lr = 0;
-    bool skipped = false;  // the gradient was not finite: nothing changed
-  };
-  // Sums the accumulated gradients over ranks, clips, updates. Collective.
-  Update step(Collectives& collectives);
-
-  int64_t updates() const { return updates_; }
-
- private:
-  double rate(int64_t update) const;
-  OptimizerParams params_;
-  int64_t planned_updates_;
-  int64_t updates_ = 0;
-  std::vector<at::Tensor> parameters_;
-  at::Tensor values_, grads_;   // float32 [n]
-  at::Tensor sum_;              // float64 [n]
-  at::Tensor mean_, variance_;  // float32 [n], Adam's moments
-  at::Tensor decays_;           // float32 [n], 1 where weight decay applies
-};
-
-// In-place sum over learner ranks, staged through the host where the transport wants that.
-void sum_over_ranks(at::Tensor& flat, Collectives& collectives);
 
 }  // namespace deepsearch

@@ -80,7 +80,8 @@ void update_by_aten(const std::vector<AdamWStretch>& stretches, const AdamWStep&
     for (const AdamWStretch& stretch : stretches) {
       if (stretch.decays != decays) continue;
       weights.push_back(stretch.weights);
-      gradients.push_back(step.gradient_scale == 1 ? stretch.gradient : stretch.gradient.mul(step.gradient_scale));
+      gradients.push_back(stretch.gradient);
+      if (step.gradient_scale != 1) gradients.back().mul_(step.gradient_scale);
       means.push_back(stretch.mean);
       variances.push_back(stretch.variance);
     }
@@ -125,7 +126,21 @@ at::Tensor sum_of_squares(const at::Tensor& values) {
   return at::scalar_tensor(sum, at::TensorOptions().dtype(at::kDouble));
 }
 
-void add_gradients(at::Tensor& sums, at::Tensor& gradients, bool first) {
+void total_gradients(const at::Tensor& sums, const at::Tensor& gradients) {
+  if (!sums.is_cpu()) {
+    gradients.copy_(sums.add(gradients));
+    return;
+  }
+  const auto* sum = sums.const_data_ptr<double>();
+  auto* gradient = gradients.data_ptr<float>();
+  at::parallel_for(0, sums.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      gradient[i] = static_cast<float>(sum[i] + static_cast<double>(gradient[i]));
+    }
+  });
+}
+
+void add_gradients(const at::Tensor& sums, const at::Tensor& gradients, bool first) {
   const int64_t n = sums.numel();
   if (sums.is_cpu() && sums.scalar_type() == at::kDouble && gradients.scalar_type() == at::kFloat) {
     return add_on_cpu(sums.data_ptr<double>(), gradients.data_ptr<float>(), n, first);

@@ -28,7 +28,8 @@ struct AdamWStretch {
   bool decays = false;
 };
 
-// In place. On the CPU one pass over memory, on all threads, the same bits for any number of them; elsewhere ATen's.
+// In place; elsewhere than on the CPU the gradient may be scaled in its place too. On the CPU one pass over memory, on
+// all threads, the same bits for any number of them; elsewhere ATen's.
 void update_stretches(const std::vector<AdamWStretch>& stretches, const AdamWStep& step);
 // ATen's fused AdamW on any device: what the above takes elsewhere.
 void update_by_aten(const std::vector<AdamWStretch>& stretches, const AdamWStep& step);
@@ -36,7 +37,10 @@ void update_by_aten(const std::vector<AdamWStretch>& stretches, const AdamWStep&
 // Sum of squares in float64, the same bits for any number of threads. [] float64, on the tensor's device.
 at::Tensor sum_of_squares(const at::Tensor& values);
 
+// gradients = sums + gradients, rounded once. Sums float64, gradients fp32.
+void total_gradients(const at::Tensor& sums, const at::Tensor& gradients);
+
 // sums += gradients and gradients = 0 (`first`: sums = gradients). Sums float64 or fp32, gradients fp32 or bf16.
-void add_gradients(at::Tensor& sums, at::Tensor& gradients, bool first);
+void add_gradients(const at::Tensor& sums, const at::Tensor& gradients, bool first);
 
 }  // namespace deepsearch
