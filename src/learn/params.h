@@ -8,6 +8,8 @@
 
 namespace deepsearch {
 
+struct CreditParams;
+
 enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean, kSequenceMeanTokenSumNorm };
 enum class Behaviour { kEngine, kRecomputed };
 enum class Schedule { kConstant, kCosine };
@@ -66,6 +68,9 @@ struct LearnParams {
 
   void describe(ConfigVisitor& v);
 };
+
+// Throws bad_input for keys of [learn] that contradict each other or have no effect beside the others.
+void check(const LearnParams& learn, const CreditParams& credit);
 
 // [sft]: the supervised warm start on generated demonstrations.
 struct SftParams {
