@@ -94,9 +94,9 @@ ModelWeights fine_tune(const ModelWeights& start, const std::vector<Demonstratio
       if (!std::isfinite(now.loss)) {
         failure("update {}: the loss is not finite; a smaller [sft.optimizer].lr may help", now.update + 1);
       }
-      now.mean_loss = now.update == 0 ? now.loss : 0.99 * now.mean_loss + 0.01 * now.loss;
       now.epoch = epoch + 1;
       ++now.update;
+      now.mean_loss += (now.loss - now.mean_loss) / static_cast<double>(std::min<int64_t>(now.update, 100));
       const bool late = params.seconds > 0 && watch.seconds() > params.seconds;
       stop = collectives.all_reduce_max(stop_requested() || late ? 1.0 : 0.0) > 0;  // all ranks at the same update
       now.validation_loss.reset();

@@ -106,7 +106,6 @@ DemonstrationFile read_demonstrations(const std::filesystem::path& path, const P
       parts.response.resize(static_cast<size_t>(limit - n_prompt));
       ++result.cut;
     }
-    result.response_tokens += static_cast<int64_t>(parts.response.size());
     parts.prompt.insert(parts.prompt.end(), parts.response.begin(), parts.response.end());
     result.rows.push_back({.tokens = std::move(parts.prompt), .n_prompt = n_prompt});
   }

@@ -31,9 +31,8 @@ void check_tokenizer_fits(const Tokenizer& tokenizer, const ModelConfig& model, 
 struct DemonstrationFile {
   std::vector<Demonstration> rows;
   int64_t lines = 0;
-  int64_t left_out = 0;         // too long, with sft.too_long = "leave_out", or because of their prompt alone
-  int64_t cut = 0;              // too long, and without their end now
-  int64_t response_tokens = 0;  // of rows
+  int64_t left_out = 0;  // too long, with sft.too_long = "leave_out", or because of their prompt alone
+  int64_t cut = 0;       // too long, and without their end now
 };
 
 // `limit`: tokens of a row at most. bad_input for a line that is none of the above, ids that the model does not have, a

@@ -141,10 +141,16 @@ class Reporter {
   std::optional<double> best_;
 };
 
+int64_t response_tokens(const std::vector<Demonstration>& rows) {
+  int64_t tokens = 0;
+  for (const Demonstration& row : rows) tokens += static_cast<int64_t>(row.tokens.size()) - row.n_prompt;
+  return tokens;
+}
+
 void describe(const Inputs& inputs, const FineTuneRequest& request, const Config& config, const Collectives& ranks) {
   log_info("{}: {}", request.model.string(), describe_model(inputs.start));
   log_info("{}: {} demonstrations, {} response tokens, each ends with {}; {} for validation", request.data.string(),
-           inputs.data.rows.size(), format_count(inputs.data.response_tokens), inputs.ending,
+           inputs.data.rows.size(), format_count(response_tokens(inputs.data.rows)), inputs.ending,
            inputs.held_out.rows.size());
   log_info("{} updates of {} demonstrations in {} epoch{}; {}",
            sft_updates(static_cast<int64_t>(inputs.data.rows.size()), config.sft), config.sft.batch, config.sft.epochs,

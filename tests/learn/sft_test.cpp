@@ -33,22 +33,22 @@ LearnParams one_thread() {
   return learn;
 }
 
-struct Run {
+struct Trained {
   ModelWeights end;
   std::vector<SftProgress> reports;
 };
 
-Run run(const SftParams& params, const LearnParams& learn, uint64_t seed,
-        const std::vector<Demonstration>& validation) {
+Trained run(const SftParams& params, const LearnParams& learn, uint64_t seed,
+            const std::vector<Demonstration>& validation) {
   SoloCollectives solo;
-  Run result;
+  Trained result;
   result.end = fine_tune(fresh_weights(small_model(), 1), demonstrations(10, 1), validation, params, learn, seed, solo,
                          [&](const SftProgress& now) { result.reports.push_back(now); });
   return result;
 }
 
 TEST(Sft, GoesThroughTheDataInEpochsAndValidatesOnTheWay) {
-  const Run found = run(quick_sft(), one_thread(), 1, demonstrations(5, 2));
+  const Trained found = run(quick_sft(), one_thread(), 1, demonstrations(5, 2));
   // Ten demonstrations in batches of four: three updates an epoch, the last one of two.
   ASSERT_EQ(found.reports.size(), 10U);
   for (int64_t update = 0; update <= 9; ++update) {
@@ -65,16 +65,14 @@ TEST(Sft, ValidationLossIsTheMeanCrossEntropyPerResponseToken) {
   SftParams params = quick_sft();
   params.optimizer.lr = 0;
   params.epochs = 1;
-  const Run found = run(params, one_thread(), 1, validation);
+  const Trained found = run(params, one_thread(), 1, validation);
   SoloCollectives solo;
   Trainer trainer(fresh_weights(small_model(), 1), one_thread(), solo, 1);
   double sum = 0;
   double tokens = 0;
-  for (const Row& row : sample_rows(5, 2)) {
-    for (const float logprob : trainer.logprobs({row})[0]) {
-      sum -= static_cast<double>(logprob);
-      ++tokens;
-    }
+  for (const std::vector<float>& row : trainer.logprobs(sample_rows(5, 2))) {
+    for (const float logprob : row) sum -= static_cast<double>(logprob);
+    tokens += static_cast<double>(row.size());
   }
   EXPECT_NEAR(found.reports.front().validation_loss.value(), sum / tokens, 1e-5);
   EXPECT_NEAR(found.reports.back().validation_loss.value(), sum / tokens, 1e-5);  // a rate of zero changes nothing
@@ -83,7 +81,7 @@ TEST(Sft, ValidationLossIsTheMeanCrossEntropyPerResponseToken) {
 TEST(Sft, LearnsItsDataAndRepeats) {
   SftParams params = quick_sft();
   params.epochs = 40;
-  const Run one = run(params, one_thread(), 1, demonstrations(10, 1));  // the training rows themselves
+  const Trained one = run(params, one_thread(), 1, demonstrations(10, 1));  // the training rows themselves
   EXPECT_LT(one.reports.back().validation_loss.value(), 0.5 * one.reports.front().validation_loss.value());
   params.epochs = 2;
   const std::vector<float> first = flatten(run(params, one_thread(), 1, {}).end);

@@ -94,7 +94,7 @@ CASES = {
         {},
         1.0,
     ),
-    "kl_and_entropy": ("llama", {}, {"kl_coef": 0.05, "entropy_coef": 0.01}, {}, 1.0),
+    "kl_and_entropy": ("llama", {}, {"kl_coef": 0.05, "entropy_coef": 0.01}, {"epsilon": 1e-6}, 1.0),
     "two_epochs": ("llama", {}, {"epochs": 2}, {"lr": 1e-3, "epsilon": 1e-6}, 1.0),
 }
 

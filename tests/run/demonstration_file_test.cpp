@@ -15,13 +15,13 @@ namespace {
 using ::testing::HasSubstr;
 
 // Bytes are tokens 0 to 255; ours are the end of a text, and of a message in chatml.
-constexpr Token kEnd = 270;
-constexpr Token kMessageEnd = 272;
+constexpr Token kEnd = 264;
+constexpr Token kMessageEnd = 266;
 
 Tokenizer byte_tokenizer() {
   nlohmann::json file = testing::byte_level_json();
   file["post_processor"] = nullptr;
-  file["added_tokens"] = {testing::added_token(kEnd, "<end>"), testing::added_token(271, "<|im_start|>"),
+  file["added_tokens"] = {testing::added_token(kEnd, "<end>"), testing::added_token(265, "<|im_start|>"),
                           testing::added_token(kMessageEnd, "<|im_end|>")};
   return testing::tokenizer_of(file);
 }
@@ -64,13 +64,12 @@ TEST_F(Demonstrations, TextsBecomePromptAndResponseWithItsEnd) {
   EXPECT_EQ(file.rows[0].n_prompt, 2);
   EXPECT_EQ(file.rows[1].tokens, (std::vector<Token>{'d', kEnd}));
   EXPECT_EQ(file.lines, 2);
-  EXPECT_EQ(file.response_tokens, 3);
 }
 
 TEST_F(Demonstrations, IdsNeedNoTokenizerAndKeepAnEndTheyHave) {
   const std::string path = folder_.write("ids.jsonl",
-                                         "{\"prompt_tokens\": [5, 6], \"response_tokens\": [7, 270]}\n"
-                                         "{\"prompt_tokens\": [5], \"response_tokens\": [270, 8]}\n");
+                                         "{\"prompt_tokens\": [5, 6], \"response_tokens\": [7, 264]}\n"
+                                         "{\"prompt_tokens\": [5], \"response_tokens\": [264, 8]}\n");
   const PromptEncoder encoder(folder_.path(), std::nullopt, {});
   const DemonstrationFile file = read_demonstrations(path, encoder, model_, 100, TooLong::kLeaveOut);
   EXPECT_EQ(file.rows.at(0).tokens, (std::vector<Token>{5, 6, 7, kEnd}));
@@ -110,7 +109,6 @@ TEST_F(Demonstrations, TooLongRowsAreLeftOutOrCutAndCounted) {
   EXPECT_EQ(cut.rows[1].tokens, (std::vector<Token>{1, 2, 3, 4}));
   EXPECT_EQ(cut.left_out, 1);  // nothing of its response would be left
   EXPECT_EQ(cut.cut, 1);
-  EXPECT_EQ(cut.response_tokens, 4);
 }
 
 TEST_F(Demonstrations, BadLinesAreNamed) {
