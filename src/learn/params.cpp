@@ -169,7 +169,11 @@ void check(const LearnParams& learn, const CreditParams& credit) {
 }
 
 void SftParams::describe(ConfigVisitor& v) {
-  v.field({.key = "steps", .unit = "updates", .meaning = "updates of the supervised warm start", .min = 0, .max = 1e9},
+  v.field({.key = "steps",
+           .unit = "updates",
+           .meaning = "generated demonstrations: updates of the warm start",
+           .min = 0,
+           .max = 1e9},
           steps);
   v.field({.key = "batch", .unit = "demonstrations", .meaning = "demonstrations per update", .min = 1, .max = 1e6},
           batch);
@@ -179,13 +183,34 @@ void SftParams::describe(ConfigVisitor& v) {
        .meaning = "stop after this long even if updates remain (the result then depends on the machine); 0: no limit",
        .min = 0},
       seconds);
-  v.field({.key = "stages",
-           .unit = "",
-           .meaning = "1: sizes mixed; more: [task].sizes join in order, after an equal share of the updates each",
-           .min = 1,
-           .max = 64},
-          stages);
-  v.table("optimizer", "AdamW of the warm start", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
+  v.field(
+      {.key = "stages",
+       .unit = "",
+       .meaning = "generated demonstrations: 1: sizes mixed; more: [task].sizes join in order, after an equal share of "
+                  "the updates each",
+       .min = 1,
+       .max = 64},
+      stages);
+  v.field(
+      {.key = "epochs", .unit = "", .meaning = "--data: passes over the file's demonstrations", .min = 1, .max = 1e6},
+      epochs);
+  v.field(
+      {.key = "validate_every",
+       .unit = "updates",
+       .meaning = "--data: measure the validation loss every so many updates; 0: before the first and after the last "
+                  "only",
+       .min = 0},
+      validate_every);
+  v.field({.key = "max_tokens",
+           .unit = "tokens",
+           .meaning = "--data: tokens of a demonstration at most, end included; 0: the model's context",
+           .min = 0},
+          max_tokens);
+  v.choice({.key = "too_long",
+            .unit = "",
+            .meaning = "--data: longer ones are left out, or their responses cut (and lose their end)"},
+           too_long, {{"leave_out", TooLong::kLeaveOut}, {"cut", TooLong::kCut}});
+  v.table("optimizer", "AdamW of supervised training", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
 }  // namespace deepsearch

@@ -58,7 +58,8 @@ void Config::describe(ConfigVisitor& v) {
     learn.describe(t);
     credit.describe(t);
   });
-  v.table("sft", "the supervised warm start", [this](ConfigVisitor& t) { sft.describe(t); });
+  v.table("sft", "supervised training: on generated demonstrations, or on a file's (sft --data)",
+          [this](ConfigVisitor& t) { sft.describe(t); });
   v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
   v.table("ranks", "who does what", [this](ConfigVisitor& t) { ranks.describe(t); });
   v.table("store", "what is written to disk", [this](ConfigVisitor& t) { store.describe(t); });
