@@ -69,16 +69,12 @@ struct LearnParams {
   void describe(ConfigVisitor& v);
 };
 
-<<<<<<< HEAD
 // Throws bad_input for keys of [learn] that contradict each other or have no effect beside the others.
 void check(const LearnParams& learn, const CreditParams& credit);
 
-// [sft]: the supervised warm start on generated demonstrations.
-=======
 enum class TooLong { kLeaveOut, kCut };
 
 // [sft]: supervised training, on generated demonstrations or on a file's.
->>>>>>> tools
 struct SftParams {
   int64_t steps = 1000;  // generated demonstrations only
   int64_t batch = 128;   // demonstrations per update
