@@ -131,8 +131,12 @@ void LearnParams::describe(ConfigVisitor& v) {
            .min = 0,
            .max = 100},
           kl_coef);
-  v.choice({.key = "kl_estimator", .unit = "", .meaning = "per-token estimate of that KL divergence (Schulman 2020)"},
-           kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
+  v.choice(
+      {.key = "kl_estimator",
+       .unit = "",
+       .meaning = "per-token estimate of that KL divergence (Schulman 2020); as a loss k2 has its gradient, k3 that "
+                  "of the other direction, k1 none"},
+      kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
   v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100},
           entropy_coef);
   v.field({.key = "checkpoint_every",
