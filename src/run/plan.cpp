@@ -281,6 +281,11 @@ std::vector<Change> changes_of(const PlanInput& input) {
                          p.learn.checkpoint_activations = true;
                        }});
   }
+  const auto least_mb = static_cast<int64_t>(std::ceil(input.work.longest_row * kv_bytes_per_token(input) / 1e6));
+  if (input.engine.kv_memory_mb > 0 && input.engine.kv_memory_mb < least_mb) {
+    changes.push_back({fmt::format("[engine].kv_memory_mb = {}", least_mb),
+                       [least_mb](PlanInput& p) { p.engine.kv_memory_mb = least_mb; }});
+  }
   for (int64_t mb = input.engine.kv_memory_mb / 2; mb >= 1; mb /= 2) {
     changes.push_back(
         {fmt::format("[engine].kv_memory_mb = {}", mb), [mb](PlanInput& p) { p.engine.kv_memory_mb = mb; }});

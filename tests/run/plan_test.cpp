@@ -150,7 +150,7 @@ TEST(Fit, NamesAKeyThatHelps) {
   input.hardware.memory_gb = 25;
   EXPECT_THAT(what_does_not_fit(input), HasSubstr("[learn].checkpoint_activations = true would fit"));
   input.learn.tokens_per_microbatch = 65536;
-  EXPECT_THAT(what_does_not_fit(input), HasSubstr("tokens_per_microbatch = 16384 and checkpoint_activations = true"));
+  EXPECT_THAT(what_does_not_fit(input), HasSubstr("tokens_per_microbatch = 8192 and checkpoint_activations = true"));
   input.learn.tokens_per_microbatch = 4352;
   EXPECT_THAT(what_does_not_fit(input), HasSubstr("[learn].checkpoint_activations = true would fit"));
   input.learn.checkpoint_activations = true;
@@ -162,6 +162,7 @@ TEST(Fit, NamesAKeyThatHelps) {
   EXPECT_THAT(what_does_not_fit(input), HasSubstr("[engine].kv_memory_mb = 62500 would fit"));
   input.engine.kv_memory_mb = 10;
   EXPECT_THAT(what_does_not_fit(input), HasSubstr("do not hold one trajectory of 4352 tokens"));
+  EXPECT_THAT(what_does_not_fit(input), HasSubstr("[engine].kv_memory_mb = 125 would fit"));  // 4352 · 28,672 bytes
   input.engine.kv_memory_mb = 0;
   input.devices = 4;
   EXPECT_THAT(what_does_not_fit(input), HasSubstr("share a GPU"));
