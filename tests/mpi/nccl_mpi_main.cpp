@@ -1,5 +1,5 @@
 // comm/nccl_collectives.cpp on CPUs, over the stand-in of NCCL and CUDA. Run under mpirun:
-//   nccl_mpi checks LEARNERS     collectives and the optimiser; exit code 0: everything held
+//   nccl_mpi checks LEARNERS     collectives, the optimiser and the trainer; exit code 0: everything held
 //   nccl_mpi silent LEARNERS     the last learner never does its part of the third call
 //   nccl_mpi broken LEARNERS     the last learner's communicator breaks at the third call
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "mpi/nccl_stand_in.h"
 #include "mpi/optimizer_checks.h"
+#include "mpi/trainer_checks.h"
 
 namespace deepsearch {
 namespace {
@@ -111,6 +112,7 @@ int run_checks(World& world) {
     check_blocking(world, *group);
     check_asynchronous(world, *group);
     failures += check_optimizer(*group);
+    failures += check_trainer(*group);
   }
   CHECK(stand_in::communicators_aborted() == 0);
   return world.first_error(failures > 0 ? "checks failed" : "").empty() ? 0 : 1;
