@@ -50,6 +50,13 @@ std::string gpu_bus_id(int gpu) {
   return text;
 }
 
+std::string gpu_name() {
+  int gpu = 0;
+  cudaDeviceProp properties{};
+  if (n_gpus() == 0 || cudaGetDevice(&gpu) != cudaSuccess) return "";
+  return cudaGetDeviceProperties(&properties, gpu) == cudaSuccess ? properties.name : "";
+}
+
 std::string gpu_summary() {
   const int gpus = n_gpus();
   if (gpus == 0) {
@@ -79,6 +86,9 @@ int n_gpus() {
 }
 void use_gpu(int) {}
 std::string gpu_bus_id(int) {
+  return "";
+}
+std::string gpu_name() {
   return "";
 }
 std::string gpu_summary() {

@@ -12,6 +12,9 @@ int n_gpus();  // visible to this process; 0 without a driver or when built with
 // "2 GPUs: NVIDIA H100 80GB HBM3 (79 GiB, sm_90), …; CUDA 13.0, NCCL 2.28.9", or why there is none.
 std::string gpu_summary();
 
+// "NVIDIA H100 80GB HBM3": the GPU that use_gpu() chose; "" without one.
+std::string gpu_name();
+
 // The GPU this rank uses: its place among the ranks of its host, modulo the GPUs it sees; −1 when it sees none. A
 // launcher that shows each rank one GPU of its own gives 0 everywhere.
 int gpu_of(const World& world);

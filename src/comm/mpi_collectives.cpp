@@ -1,7 +1,7 @@
 #include "comm/mpi_collectives.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "core/error.h"
@@ -9,9 +9,8 @@
 namespace deepsearch {
 namespace {
 
-constexpr int kTag = 2;
-// Floats per peer and message (1 MiB): bounds the staging memory and keeps every count an int.
-constexpr size_t kBlock = size_t{1} << 18;
+// Floats of a broadcast in one piece (4 MiB).
+constexpr size_t kBlock = size_t{1} << 20;
 
 std::string mpi_version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
@@ -23,11 +22,6 @@ std::string mpi_version() {
   return name;
 }
 
-// Part r of n values shared out as evenly as can be.
-size_t part_begin(size_t n, int r, int size) {
-  return n * static_cast<size_t>(r) / static_cast<size_t>(size);
-}
-
 }  // namespace
 
 MpiCollectives::MpiCollectives(World& world) : world_(world.impl()) {
@@ -35,6 +29,7 @@ MpiCollectives::MpiCollectives(World& world) : world_(world.impl()) {
   DEEPSEARCH_MPI(world_, -1, MPI_Comm_rank(world_.learners, &rank_));
   DEEPSEARCH_MPI(world_, -1, MPI_Comm_size(world_.learners, &size_));
   first_rank_ = world.coordinator_rank();
+  transfers_ = std::make_unique<MpiTransfers>(world_, world_.learners, first_rank_);
 }
 
 std::string MpiCollectives::description() const {
@@ -43,120 +38,60 @@ std::string MpiCollectives::description() const {
 
 void MpiCollectives::check_parts(size_t part, size_t whole, const char* operation) const {
   if (part * static_cast<size_t>(size_) != whole) {
-    failure("{}: {}: {} ranks with parts of {} values do not make {} values", world_.describe_rank(world_.rank),
-            operation, size_, part, whole);
+    failure("{}: {}: {} ranks with parts of {} do not make {}", world_.describe_rank(world_.rank), operation, size_,
+            part, whole);
   }
-}
-
-void MpiCollectives::exchange_and_sum(const std::vector<std::span<const float>>& to_rank, std::span<float> mine) {
-  const auto ranks = static_cast<size_t>(size_);
-  size_t longest = mine.size();
-  for (const auto& values : to_rank) longest = std::max(longest, values.size());
-  staging_.resize(std::min(kBlock, mine.size()) * ranks);
-  for (size_t at = 0; at < longest; at += kBlock) {
-    const size_t here = at < mine.size() ? std::min(kBlock, mine.size() - at) : 0;
-    std::vector<MPI_Request> requests;
-    for (int r = 0; r < size_; ++r) {
-      float* place = staging_.data() + static_cast<size_t>(r) * here;
-      const std::span<const float>& values = to_rank[static_cast<size_t>(r)];
-      if (r == rank_) {
-        std::copy_n(values.data() + std::min(at, values.size()), here, place);
-        continue;
-      }
-      const int peer = first_rank_ + r;
-      if (here > 0) {
-        requests.push_back(MPI_REQUEST_NULL);
-        DEEPSEARCH_MPI(world_, peer,
-                       MPI_Irecv(place, static_cast<int>(here), MPI_FLOAT, r, kTag, world_.learners, &requests.back()));
-      }
-      if (at < values.size()) {
-        const size_t there = std::min(kBlock, values.size() - at);
-        requests.push_back(MPI_REQUEST_NULL);
-        DEEPSEARCH_MPI(world_, peer,
-                       MPI_Isend(values.data() + at, static_cast<int>(there), MPI_FLOAT, r, kTag, world_.learners,
-                                 &requests.back()));
-      }
-    }
-    wait_all(requests, world_, "sum over the learner ranks", -1);
-    float* out = mine.data() + std::min(at, mine.size());
-    std::copy_n(staging_.data(), here, out);
-    for (size_t r = 1; r < ranks; ++r) {
-      const float* in = staging_.data() + r * here;
-      for (size_t i = 0; i < here; ++i) out[i] += in[i];
-    }
-  }
-}
-
-void MpiCollectives::exchange(std::span<const float> mine, const std::vector<std::span<float>>& from_rank) {
-  size_t longest = mine.size();
-  for (const auto& values : from_rank) longest = std::max(longest, values.size());
-  for (size_t at = 0; at < longest; at += kBlock) {
-    std::vector<MPI_Request> requests;
-    for (int r = 0; r < size_; ++r) {
-      if (r == rank_) continue;
-      const int peer = first_rank_ + r;
-      const std::span<float>& values = from_rank[static_cast<size_t>(r)];
-      if (at < values.size()) {
-        requests.push_back(MPI_REQUEST_NULL);
-        DEEPSEARCH_MPI(world_, peer,
-                       MPI_Irecv(values.data() + at, static_cast<int>(std::min(kBlock, values.size() - at)), MPI_FLOAT,
-                                 r, kTag, world_.learners, &requests.back()));
-      }
-      if (at < mine.size()) {
-        requests.push_back(MPI_REQUEST_NULL);
-        DEEPSEARCH_MPI(world_, peer,
-                       MPI_Isend(mine.data() + at, static_cast<int>(std::min(kBlock, mine.size() - at)), MPI_FLOAT, r,
-                                 kTag, world_.learners, &requests.back()));
-      }
-    }
-    wait_all(requests, world_, "gather over the learner ranks", -1);
-  }
-  const std::span<float>& own = from_rank[static_cast<size_t>(rank_)];
-  if (!mine.empty() && own.data() != mine.data()) std::copy(mine.begin(), mine.end(), own.begin());
 }
 
 void MpiCollectives::all_reduce_sum(std::span<float> values) {
-  if (size_ == 1 || values.empty()) return;
-  std::vector<std::span<const float>> to_rank;
-  std::vector<std::span<float>> parts;
-  for (int r = 0; r < size_; ++r) {
-    const size_t begin = part_begin(values.size(), r, size_);
-    const size_t end = part_begin(values.size(), r + 1, size_);
-    parts.push_back(values.subspan(begin, end - begin));
-    to_rank.emplace_back(parts.back());
-  }
-  // The sum goes over this rank's own part in place: every block of it is copied to the staging before it is written.
-  const std::span<float> mine = parts[static_cast<size_t>(rank_)];
-  exchange_and_sum(to_rank, mine);
-  exchange(mine, parts);
+  start_all_reduce_sum(values).wait();
+}
+
+void MpiCollectives::reduce_scatter_sum(std::span<const float> values, std::span<float> part) {
+  start_reduce_scatter_sum(values, part).wait();
+}
+
+void MpiCollectives::all_gather(std::span<const float> part, std::span<float> values) {
+  start_all_gather(std::as_bytes(part), std::as_writable_bytes(values)).wait();
+}
+
+Transfer MpiCollectives::start_reduce_scatter_sum(std::span<const float> values, std::span<float> part) {
+  check_parts(part.size(), values.size(), "reduce_scatter_sum");
+  return {*this, transfers_->reduce_scatter(values, part)};
+}
+
+Transfer MpiCollectives::start_all_reduce_sum(std::span<float> values) {
+  return {*this, transfers_->all_reduce(values)};
+}
+
+Transfer MpiCollectives::start_all_gather(std::span<const std::byte> part, std::span<std::byte> values) {
+  check_parts(part.size(), values.size(), "all_gather");
+  return {*this, transfers_->all_gather(part, values)};
 }
 
 void MpiCollectives::broadcast(std::span<float> values, int root) {
   if (root < 0 || root >= size_) failure("broadcast from learner {}: there are {}", root, size_);
   if (size_ == 1) return;
-  for (size_t at = 0; at < values.size(); at += kBlock * 4) {
+  for (size_t at = 0; at < values.size(); at += kBlock) {
     MPI_Request request = MPI_REQUEST_NULL;
-    const auto count = static_cast<int>(std::min(kBlock * 4, values.size() - at));
+    const auto count = static_cast<int>(std::min(kBlock, values.size() - at));
     DEEPSEARCH_MPI(world_, first_rank_ + root,
                    MPI_Ibcast(values.data() + at, count, MPI_FLOAT, root, world_.learners, &request));
-    wait_one(request, world_, "MPI_Ibcast", first_rank_ + root);
+    wait_moving(request, "MPI_Ibcast", first_rank_ + root);
   }
 }
 
-void MpiCollectives::reduce_scatter_sum(std::span<const float> values, std::span<float> part) {
-  check_parts(part.size(), values.size(), "reduce_scatter_sum");
-  std::vector<std::span<const float>> to_rank;
-  for (size_t r = 0; r < static_cast<size_t>(size_); ++r)
-    to_rank.push_back(values.subspan(r * part.size(), part.size()));
-  exchange_and_sum(to_rank, part);
-}
-
-void MpiCollectives::all_gather(std::span<const float> part, std::span<float> values) {
-  check_parts(part.size(), values.size(), "all_gather");
-  std::vector<std::span<float>> from_rank;
-  for (size_t r = 0; r < static_cast<size_t>(size_); ++r)
-    from_rank.push_back(values.subspan(r * part.size(), part.size()));
-  exchange(part, from_rank);
+// Also moves the transfers under way: another rank may wait for one of them before it comes to this call.
+void MpiCollectives::wait_moving(MPI_Request request, const char* call, int peer) {
+  Backoff backoff(200);
+  for (;;) {
+    int done = 0;
+    check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), world_, call, peer);
+    if (done != 0) return;
+    transfers_->progress();
+    if (while_waiting_) while_waiting_();
+    backoff.pause();
+  }
 }
 
 std::vector<double> MpiCollectives::gather(double value) {
@@ -165,7 +100,7 @@ std::vector<double> MpiCollectives::gather(double value) {
   MPI_Request request = MPI_REQUEST_NULL;
   DEEPSEARCH_MPI(world_, -1,
                  MPI_Iallgather(&value, 1, MPI_DOUBLE, all.data(), 1, MPI_DOUBLE, world_.learners, &request));
-  wait_one(request, world_, "MPI_Iallgather", -1);
+  wait_moving(request, "MPI_Iallgather", -1);
   return all;
 }
 
@@ -185,11 +120,14 @@ double MpiCollectives::all_reduce_max(double value) {
   return largest;
 }
 
-void MpiCollectives::barrier() {
-  if (size_ == 1) return;
-  MPI_Request request = MPI_REQUEST_NULL;
+void MpiCollectives::start_barrier(MPI_Request& request) {
   DEEPSEARCH_MPI(world_, -1, MPI_Ibarrier(world_.learners, &request));
-  wait_one(request, world_, "MPI_Ibarrier", -1);
+}
+
+bool MpiCollectives::barrier_passed(MPI_Request& request) {
+  int done = 0;
+  DEEPSEARCH_MPI(world_, -1, MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+  return done != 0;
 }
 
 std::vector<std::string> MpiCollectives::gather_texts(const std::string& text) {
@@ -200,7 +138,7 @@ void MpiCollectives::broadcast_bytes(void* bytes, int size, int root) {
   if (size_ == 1) return;
   MPI_Request request = MPI_REQUEST_NULL;
   DEEPSEARCH_MPI(world_, first_rank_ + root, MPI_Ibcast(bytes, size, MPI_BYTE, root, world_.learners, &request));
-  wait_one(request, world_, "MPI_Ibcast", first_rank_ + root);
+  wait_moving(request, "MPI_Ibcast", first_rank_ + root);
 }
 
 }  // namespace deepsearch

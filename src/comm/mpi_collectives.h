@@ -2,11 +2,14 @@
 // rank that owns the part, and handed to the others: the same bits on all ranks and in every run.
 #pragma once
 
-#include <algorithm>
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/collectives.h"
+#include "comm/mpi_transfers.h"
 #include "comm/world_impl.h"
 
 namespace deepsearch {
@@ -24,24 +27,32 @@ class MpiCollectives final : public Collectives {
   void all_gather(std::span<const float> part, std::span<float> values) override;
   double all_reduce_sum(double value) override;
   double all_reduce_max(double value) override;
+  Transfer start_reduce_scatter_sum(std::span<const float> values, std::span<float> part) override;
+  Transfer start_all_reduce_sum(std::span<float> values) override;
+  Transfer start_all_gather(std::span<const std::byte> part, std::span<std::byte> values) override;
+  void progress() override { transfers_->progress(); }
 
-  // For NcclCollectives, which starts every call together so that its time limit measures the transport only.
-  void barrier();
+  // For NcclCollectives, whose time limit counts from when all ranks have come to a call.
+  void start_barrier(MPI_Request& request);
+  bool barrier_passed(MPI_Request& request);
+  // Called again and again while this group waits for the others.
+  void while_waiting(std::function<void()> action) { while_waiting_ = std::move(action); }
   std::vector<std::string> gather_texts(const std::string& text);
   void broadcast_bytes(void* bytes, int size, int root);
 
  private:
+  bool finished(uint64_t transfer) const override { return transfers_->finished(transfer); }
+  void finish(uint64_t transfer) override { transfers_->finish(transfer); }
   std::vector<double> gather(double value);
-  // to_rank(r): what this rank sends to r, `count(r)` floats; the sum of what all send here goes to `mine`.
-  void exchange_and_sum(const std::vector<std::span<const float>>& to_rank, std::span<float> mine);
-  void exchange(std::span<const float> mine, const std::vector<std::span<float>>& from_rank);
+  void wait_moving(MPI_Request request, const char* call, int peer);
   void check_parts(size_t part, size_t whole, const char* operation) const;
 
   World::Impl& world_;
   int rank_ = 0;
   int size_ = 1;
   int first_rank_ = 0;  // world rank of learner 0
-  std::vector<float> staging_;
+  std::unique_ptr<MpiTransfers> transfers_;
+  std::function<void()> while_waiting_;
 };
 
 }  // namespace deepsearch

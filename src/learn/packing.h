@@ -25,6 +25,7 @@ struct PackedRows {
   std::vector<Token> tokens;
   std::vector<int32_t> positions;  // in its text, from 0
   std::vector<Segment> segments;   // depth-first, parents before children
+  int64_t width = 0;               // 0; or rows are padded to this many tokens, without segments (pad_rows)
 
   std::vector<int32_t> outputs;         // tokens, ascending
   std::vector<int32_t> target_outputs;  // by target: index into outputs, ascending
@@ -33,8 +34,8 @@ struct PackedRows {
   std::vector<int32_t> term_targets;  // by term: target, ascending
   std::vector<float> advantages;
   std::vector<float> behaviour;
-  std::vector<float> weights;  // sums of the rows' token weights
-  std::vector<float> counts;   // rows' tokens a term stands for
+  std::vector<double> weights;  // sums of the rows' token weights
+  std::vector<float> counts;    // rows' tokens a term stands for
   std::vector<int32_t> versions;
 
   // Where each row's response tokens went: terms of row r are row_terms[row_first[r]] … in order of its tokens.
@@ -47,12 +48,16 @@ struct PackedRows {
 // A row's weight: that of each of its tokens in the loss, before division by the minibatch's denominator.
 struct WeightedRow {
   const Row* row = nullptr;
-  float weight = 1;
+  double weight = 1;
   int32_t oldest_version = 0;  // tokens of older versions get weight and count 0
 };
 
 // Rows in any order; the result does not depend on it but for row_terms.
 PackedRows pack_rows(const std::vector<WeightedRow>& rows);
+
+// The plain layout, which packing is tested against: each row by itself, padded at its end to the longest; `positions`
+// are those of one row.
+PackedRows pad_rows(const std::vector<WeightedRow>& rows, Token pad);
 
 // A piece of a minibatch that is computed at once: indices of rows, in lexicographic order of their tokens (ties by
 // index), so that rows with common beginnings stand together.

@@ -1,5 +1,8 @@
 #include "learn/params.h"
 
+#include "core/error.h"
+#include "search/credit.h"
+
 namespace deepsearch {
 
 void OptimizerParams::describe(ConfigVisitor& v) {
@@ -128,8 +131,12 @@ void LearnParams::describe(ConfigVisitor& v) {
            .min = 0,
            .max = 100},
           kl_coef);
-  v.choice({.key = "kl_estimator", .unit = "", .meaning = "per-token estimate of that KL divergence (Schulman 2020)"},
-           kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
+  v.choice(
+      {.key = "kl_estimator",
+       .unit = "",
+       .meaning = "per-token estimate of that KL divergence (Schulman 2020); as a loss k2 has its gradient, k3 that "
+                  "of the other direction, k1 none"},
+      kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
   v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100},
           entropy_coef);
   v.field({.key = "checkpoint_every",
@@ -144,6 +151,25 @@ void LearnParams::describe(ConfigVisitor& v) {
            .max = 1024},
           threads);
   v.table("optimizer", "AdamW of the training steps", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
+}
+
+void check(const LearnParams& learn, const CreditParams& credit) {
+  check(credit);
+  if (learn.importance != Importance::kNone && learn.behaviour != Behaviour::kRecomputed) {
+    bad_input("[learn].importance compares recomputed log-probs with the engine's: set behaviour = \"recomputed\"");
+  }
+  if (learn.dual_clip > 0 && learn.dual_clip <= 1) {
+    bad_input("[learn].dual_clip is {}; it bounds ratios above 1, so it must be larger than that, or 0 for none",
+              learn.dual_clip);
+  }
+  if (learn.refill_waves > 0 && !credit.skip_uniform) {
+    bad_input("[learn].refill_waves is {}, but nothing is left out to be filled: set skip_uniform = true, or it to 0",
+              learn.refill_waves);
+  }
+  if (learn.minibatch_problems > learn.problems) {
+    bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", learn.minibatch_problems,
+              learn.problems);
+  }
 }
 
 void SftParams::describe(ConfigVisitor& v) {

@@ -8,6 +8,8 @@
 
 namespace deepsearch {
 
+struct CreditParams;
+
 enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean, kSequenceMeanTokenSumNorm };
 enum class Behaviour { kEngine, kRecomputed };
 enum class Schedule { kConstant, kCosine };
@@ -59,11 +61,16 @@ struct LearnParams {
   // Of the distribution that was sampled from and is trained: [search].temperature, filled in by whoever makes the
   // trainer. No key of its own.
   double temperature = 1.0;
+  // [learn].response_budget as CreditParams resolves it, for seq_mean_token_sum_norm: filled in likewise, no key.
+  int64_t response_budget = 0;
   int64_t threads = 0;  // CPU threads of a learner; 0: all cores of the host, shared by its learners
   OptimizerParams optimizer;
 
   void describe(ConfigVisitor& v);
 };
+
+// Throws bad_input for keys of [learn] that contradict each other or have no effect beside the others.
+void check(const LearnParams& learn, const CreditParams& credit);
 
 enum class TooLong { kLeaveOut, kCut };
 

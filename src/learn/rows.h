@@ -21,14 +21,8 @@ struct Row {
   int64_t n_response() const { return static_cast<int64_t>(tokens.size()) - n_prompt; }
 };
 
-// The recorded trajectories of a tree (or all its terminals, by CreditParams::terminals) with their advantages.
+// The recorded trajectories of a tree (or all its terminals, by CreditParams::terminals) with their advantages, cut to
+// the tokens that enter the loss (TrajectoryCredit::trained_tokens); those without any are left out. May be empty.
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit);
-
-// A micro-batch: rows that are computed together, padded to the longest.
-using MicroBatch = std::vector<const Row*>;
-
-// Rows of one minibatch, longest first, in micro-batches of at most `tokens` padded tokens (a longer row goes alone).
-// Depends on the rows only, not on how many learner ranks share them.
-std::vector<MicroBatch> split_into_microbatches(const std::vector<Row>& rows, int64_t tokens);
 
 }  // namespace deepsearch

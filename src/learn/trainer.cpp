@@ -3,113 +3,40 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include "core/error.h"
-#include "learn/loss.h"
+#include "core/log.h"
+#include "learn/aggregation.h"
+#include "learn/flops.h"
+#include "learn/micro_batch.h"
 #include "learn/network/decoder.h"
 #include "learn/optimizer.h"
+#include "learn/policy_gradient.h"
 
 namespace deepsearch {
 
 namespace {
 
-// A micro-batch as tensors. Response token j of a row is predicted at position n_prompt + j − 1.
-struct Packed {
-  at::Tensor tokens;      // int64 [rows, longest]
-  at::Tensor positions;   // int64 [1, longest]
-  at::Tensor predictors;  // int64 [response tokens]: flat index of the hidden state that predicts each
-  at::Tensor targets;     // int64 [response tokens]
-  at::Tensor advantages;  // float32 [response tokens]
-  at::Tensor behaviour;   // float32 [response tokens]
-  at::Tensor weights;     // float32 [response tokens]: 1, or by sequence; divided by the denominator later
-};
-
-// A token's weight before division: sequence means need each row's own length.
-float token_weight(const Row& row, LossAggregation aggregation) {
-  if (aggregation != LossAggregation::kSequenceMeanTokenMean) return 1.0F;
-  return 1.0F / static_cast<float>(row.n_response());
+at::ScalarType dtype_of(Compute compute) {
+  return compute == Compute::kBf16 ? at::kBFloat16 : at::kFloat;
 }
 
-template <class T>
-at::Tensor to_tensor(std::vector<T>& values, at::ScalarType type, const at::Device& device) {
-  return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(type))
-      .to(device, /*non_blocking=*/false, /*copy=*/true);
+CostModel cost_model(const ModelConfig& config) {
+  const double head = 2 * static_cast<double>(config.hidden_size) * static_cast<double>(config.vocab_size);
+  return {.per_pair = flops_per_pair(config) / (layer_flops_per_token(config) + head)};
 }
 
-Packed pack(const MicroBatch& rows, LossAggregation aggregation, Token pad, const at::Device& device) {
-  int64_t longest = 0;
-  for (const Row* row : rows) longest = std::max(longest, static_cast<int64_t>(row->tokens.size()));
-  std::vector<int64_t> tokens(rows.size() * static_cast<size_t>(longest), pad);
-  std::vector<int64_t> predictors;
-  std::vector<int64_t> targets;
-  std::vector<float> advantages;
-  std::vector<float> behaviour;
-  std::vector<float> weights;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const Row& row = *rows[r];
-    const int64_t base = static_cast<int64_t>(r) * longest;
-    std::copy(row.tokens.begin(), row.tokens.end(), tokens.begin() + base);
-    for (int64_t j = 0; j < row.n_response(); ++j) {
-      predictors.push_back(base + row.n_prompt + j - 1);
-      targets.push_back(row.tokens[static_cast<size_t>(row.n_prompt + j)]);
-      weights.push_back(token_weight(row, aggregation));
-    }
-    advantages.insert(advantages.end(), row.advantages.begin(), row.advantages.end());
-    behaviour.insert(behaviour.end(), row.behaviour.begin(), row.behaviour.end());
+std::vector<ParameterRange> groups_of(const Decoder& decoder) {
+  std::vector<ParameterRange> ranges;
+  for (const Decoder::ParameterGroup& group : decoder.parameter_groups()) {
+    ranges.push_back({static_cast<int64_t>(group.first), static_cast<int64_t>(group.last)});
   }
-  Packed packed;
-  packed.tokens = to_tensor(tokens, at::kLong, device).view({static_cast<int64_t>(rows.size()), longest});
-  packed.positions = at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device)).unsqueeze(0);
-  packed.predictors = to_tensor(predictors, at::kLong, device);
-  packed.targets = to_tensor(targets, at::kLong, device);
-  packed.advantages = to_tensor(advantages, at::kFloat, device);
-  packed.behaviour = to_tensor(behaviour, at::kFloat, device);
-  packed.weights = to_tensor(weights, at::kFloat, device);
-  return packed;
-}
-
-// Log-softmax rows at the response's predictors: [response tokens, vocab].
-at::Tensor log_distribution(const Decoder& decoder, const Packed& packed, double temperature) {
-  const at::Tensor hidden = decoder.hidden(packed.tokens, packed.positions.expand_as(packed.tokens));
-  const at::Tensor wanted = hidden.reshape({-1, hidden.size(-1)}).index_select(0, packed.predictors);
-  const at::Tensor logits = decoder.logits(wanted);
-  return at::log_softmax(temperature == 1.0 ? logits : logits / temperature, -1);
-}
-
-at::Tensor pick(const at::Tensor& log_distribution, const at::Tensor& targets) {
-  return log_distribution.gather(1, targets.unsqueeze(1)).squeeze(1);
-}
-
-// Running sums over this rank's tokens; summed over ranks at the end.
-struct Sums {
-  double tokens = 0, loss = 0, entropy = 0, clipped = 0, dual = 0, log_ratio = 0, mismatch = 0, mismatch_tokens = 0;
-  double advantage = 0, advantage_square = 0, positive = 0, ratio_max = 0;
-};
-
-void add_up(Sums& sums, const Packed& packed, const TokenLoss& token_loss, const at::Tensor& log_probs_all,
-            const at::Tensor& weighted_loss, bool first_update) {
-  const at::NoGradGuard no_grad;
-  const auto sum = [](const at::Tensor& t) { return t.to(at::kDouble).sum().item<double>(); };
-  sums.tokens += static_cast<double>(packed.targets.numel());
-  sums.loss += weighted_loss.item<double>();
-  const at::Tensor detached = log_probs_all.detach();
-  sums.entropy += -sum(detached.exp().mul_(detached));
-  sums.clipped += sum(token_loss.clipped);
-  sums.dual += sum(token_loss.dual_clipped);
-  sums.log_ratio += sum(token_loss.log_ratio);
-  sums.ratio_max = std::max(sums.ratio_max, token_loss.log_ratio.max().exp().item<double>());
-  sums.advantage += sum(packed.advantages);
-  sums.advantage_square += sum(packed.advantages.square());
-  sums.positive += sum(packed.advantages.gt(0));
-  if (first_update) {
-    const at::Tensor d = -token_loss.log_ratio;
-    sums.mismatch += sum(d.exp() - d - 1);
-    sums.mismatch_tokens += static_cast<double>(packed.targets.numel());
-  }
+  return ranges;
 }
 
 void check_rows(const std::vector<Row>& rows, const ModelConfig& config) {
@@ -119,7 +46,42 @@ void check_rows(const std::vector<Row>& rows, const ModelConfig& config) {
       bad_input("a trajectory of {} tokens does not fit the model: [model].max_positions is {}", row.tokens.size(),
                 config.max_positions);
     }
+    const auto [least, most] = std::minmax_element(row.tokens.begin(), row.tokens.end());
+    if (*least < 0 || *most >= config.vocab_size) {
+      bad_input("token {} of a training row is not in the model's vocabulary of {}: tokenizer and model do not match",
+                *least < 0 ? *least : *most, config.vocab_size);
+    }
   }
+}
+
+// A micro-batch of this rank with what its loss is made of.
+struct Work {
+  MicroBatch batch;
+  std::vector<TreeKey> keys;  // of its rows
+};
+
+std::string text_of(const std::set<TreeKey>& keys) {
+  std::string text;
+  for (const TreeKey& key : keys) {
+    if (!text.empty()) text += ", ";
+    text += fmt::format("step {} problem {} ({:016x})", key.step, key.problem_index, key.problem_key);
+  }
+  return text;
+}
+
+// Trees of the rows that have a term among `terms` whose loss is not finite.
+std::set<TreeKey> trees_at_fault(const Work& work, TermRange terms, const at::Tensor& losses) {
+  std::set<TreeKey> keys;
+  const at::Tensor finite = at::isfinite(losses).to(at::kCPU).contiguous();
+  const PackedRows& packed = work.batch.packed;
+  for (size_t r = 0; r < work.keys.size(); ++r) {
+    for (int64_t i = packed.row_first[r]; i < packed.row_first[r + 1]; ++i) {
+      const int64_t term = packed.row_terms[static_cast<size_t>(i)];
+      if (term < terms.first || term >= terms.last) continue;
+      if (!finite.const_data_ptr<bool>()[term - terms.first]) keys.insert(work.keys[r]);
+    }
+  }
+  return keys;
 }
 
 }  // namespace
@@ -129,120 +91,137 @@ struct Trainer::Impl {
       : params(learn),
         collectives(group),
         device(group.on_device() ? at::Device("cuda") : at::Device(at::kCPU)),
-        decoder(start.config, device),
-        config(start.config) {
+        decoder(start.config, device, dtype_of(learn.compute)),
+        config(start.config),
+        cost(cost_model(start.config)) {
     if (params.threads > 0) at::set_num_threads(static_cast<int>(params.threads));
+    peak_flops = device_peak_flops(device.is_cuda(), params.compute, at::get_num_threads());
     decoder.load(start);
-    optimizer.emplace(decoder.parameters(), params.optimizer, planned_updates);
+    decoder.set_checkpointing(params.checkpoint_activations);
+    optimizer.emplace(decoder.parameters(), groups_of(decoder), params, collectives, planned_updates);
     if (params.kl_coef > 0) {
-      reference.emplace(start.config, device);
+      reference.emplace(start.config, device, dtype_of(learn.compute));
       reference->load(start);
     }
   }
 
-  bool mine(size_t microbatch) const {
-    return static_cast<int>(microbatch % static_cast<size_t>(collectives.size())) == collectives.rank();
-  }
+  // This rank's share of the rows, in micro-batches.
+  std::vector<Work> share(const std::vector<Row>& rows, int64_t version) const;
+  std::vector<WeightedRow> weighted(const std::vector<Row>& rows, const Piece& piece, int32_t oldest) const;
 
-  double denominator(const std::vector<Row>& rows) const;
-  void learn_minibatch(const std::vector<Row>& rows, bool first, Sums& sums, TrainStats& stats,
+  // Backward of one micro-batch: `loss` as head_backward() wants it.
+  void backward(const Work& work, bool last, double temperature, const ChunkLoss& loss);
+  // Runs all of this rank's micro-batches of a minibatch and the update. `loss_of(work)` makes the loss of one.
+  template <class LossOf>
+  AdamW::Update update(const std::vector<Work>& share, double temperature, LossOf&& loss_of,
                        const std::function<void()>& between);
-  std::vector<std::vector<float>> logprobs(const std::vector<Row>& rows, const std::function<void()>& between);
-  void use_recomputed(std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between);
-  void finish(const Sums& sums, TrainStats& stats);
+  ChunkLoss policy_loss(const Work& work, double divisor, bool first, StatsSums& sums, std::set<TreeKey>& at_fault);
+  void learn_minibatch(const std::vector<Work>& share, double divisor, int64_t version, bool first, StatsSums& sums,
+                       TrainStats& stats, const std::function<void()>& between);
+  void report_bad_update(const std::set<TreeKey>& at_fault) const;
 
   LearnParams params;
   Collectives& collectives;
   at::Device device;
   Decoder decoder;
   ModelConfig config;
-  std::optional<FlatAdamW> optimizer;
+  CostModel cost;
+  double peak_flops = 0;  // of this rank
+  std::optional<AdamW> optimizer;
   std::optional<Decoder> reference;
 };
 
-// All ranks hold all rows, so the denominator of the whole minibatch needs no message.
-double Trainer::Impl::denominator(const std::vector<Row>& rows) const {
-  if (params.loss_aggregation != LossAggregation::kTokenMean) return static_cast<double>(rows.size());
-  double tokens = 0;
-  for (const Row& row : rows) tokens += static_cast<double>(row.n_response());
-  return tokens;
+std::vector<WeightedRow> Trainer::Impl::weighted(const std::vector<Row>& rows, const Piece& piece,
+                                                 int32_t oldest) const {
+  std::vector<WeightedRow> chosen;
+  chosen.reserve(piece.rows.size());
+  for (const int32_t index : piece.rows) {
+    const Row& row = rows[static_cast<size_t>(index)];
+    chosen.push_back({&row, row_weight(row, params, oldest), oldest});
+  }
+  return chosen;
 }
 
-void Trainer::Impl::learn_minibatch(const std::vector<Row>& rows, bool first, Sums& sums, TrainStats& stats,
+std::vector<Work> Trainer::Impl::share(const std::vector<Row>& rows, int64_t version) const {
+  const int32_t oldest = oldest_version(params, version);
+  const std::vector<Piece> pieces = cut_into_pieces(rows, params.packing, params.tokens_per_microbatch, cost);
+  const std::vector<int> owner = share_pieces(pieces, collectives.size());
+  std::vector<Work> mine;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (owner[i] != collectives.rank()) continue;
+    Work work;
+    work.batch = make_micro_batch(weighted(rows, pieces[i], oldest), params.packing, config.pad_token, device);
+    for (const int32_t row : pieces[i].rows) work.keys.push_back(rows[static_cast<size_t>(row)].key);
+    mine.push_back(std::move(work));
+  }
+  return mine;
+}
+
+void Trainer::Impl::backward(const Work& work, bool last, double temperature, const ChunkLoss& loss) {
+  const at::Tensor states = output_states(decoder, work.batch);
+  const at::Tensor gradient = head_backward(head_inputs(decoder, work.batch, states.detach(), temperature), loss);
+  const bool tells = last && params.packing == Packing::kTree;
+  decoder.on_gradients(!tells ? std::function<void(size_t)>() : [this](size_t group) {
+    optimizer->gradients_ready(static_cast<int>(group));
+    collectives.progress();
+  });
+  states.backward(gradient);
+}
+
+template <class LossOf>
+AdamW::Update Trainer::Impl::update(const std::vector<Work>& share, double temperature, LossOf&& loss_of,
                                     const std::function<void()>& between) {
-  const double divisor = denominator(rows);
-  const std::vector<MicroBatch> microbatches = split_into_microbatches(rows, params.tokens_per_microbatch);
   optimizer->zero_grad();
-  for (size_t i = 0; i < microbatches.size(); ++i) {
-    if (!mine(i)) continue;
-    const Packed packed = pack(microbatches[i], params.loss_aggregation, config.pad_token, device);
-    const at::Tensor all = log_distribution(decoder, packed, params.temperature);
-    const at::Tensor logprob = pick(all, packed.targets);
-    const TokenLoss token_loss = clipped_policy_loss(logprob, packed.behaviour, packed.advantages, params);
-    at::Tensor per_token = token_loss.loss;
-    if (params.entropy_coef > 0) per_token = per_token + params.entropy_coef * (all.exp() * all).sum(-1);
-    if (reference) {
-      at::Tensor ref;
-      {
-        const at::NoGradGuard no_grad;
-        ref = pick(log_distribution(*reference, packed, params.temperature), packed.targets);
-      }
-      per_token = per_token + params.kl_coef * kl_k3(logprob, ref);
-    }
-    const at::Tensor loss = (per_token * packed.weights).sum() / divisor;
-    loss.backward();
-    optimizer->accumulate();
-    add_up(sums, packed, token_loss, all, loss, first);
+  for (size_t i = 0; i < share.size(); ++i) {
+    const bool last = i + 1 == share.size();
+    backward(share[i], last, temperature, loss_of(share[i]));
+    if (!last) optimizer->accumulate();
     if (between) between();
   }
-  const FlatAdamW::Update update = optimizer->step(collectives);
+  return optimizer->step();
+}
+
+ChunkLoss Trainer::Impl::policy_loss(const Work& work, double divisor, bool first, StatsSums& sums,
+                                     std::set<TreeKey>& at_fault) {
+  at::Tensor reference_logprobs;
+  if (reference) reference_logprobs = term_logprobs(*reference, work.batch, params.temperature);
+  return policy_chunk_loss(work.batch, reference_logprobs, params, divisor,
+                           [&work, &sums, &at_fault, divisor, first](const ChunkTerms& chunk) {
+                             sums.add(work.batch, chunk, divisor, first);
+                             if (!chunk.finite) at_fault.merge(trees_at_fault(work, chunk.terms, chunk.loss.loss));
+                           });
+}
+
+void Trainer::Impl::report_bad_update(const std::set<TreeKey>& at_fault) const {
+  if (!at_fault.empty()) log_warning("an update is skipped: the loss is not finite for {}", text_of(at_fault));
+  const int64_t in_a_row = optimizer->skipped_in_a_row();
+  if (params.max_bad_steps > 0 && in_a_row >= params.max_bad_steps) {
+    failure(
+        "{} updates in a row had a loss or gradient that is not finite ([learn].max_bad_steps): a smaller learning "
+        "rate or gradient norm may help; the log names the trees at fault where the loss showed them",
+        in_a_row);
+  }
+}
+
+void Trainer::Impl::learn_minibatch(const std::vector<Work>& share, double divisor, int64_t version, bool first,
+                                    StatsSums& sums, TrainStats& stats, const std::function<void()>& between) {
+  std::set<TreeKey> at_fault;
+  const AdamW::Update done = update(
+      share, params.temperature, [&](const Work& work) { return policy_loss(work, divisor, first, sums, at_fault); },
+      between);
+  for (const Work& work : share) {
+    sums.add(work.batch, version,
+             train_flops(config, static_cast<double>(work.batch.computed_tokens()),
+                         static_cast<double>(work.batch.outputs.numel()), work.batch.pairs));
+  }
   ++stats.updates;
-  if (update.skipped) ++stats.skipped_updates;
-  stats.grad_norm += update.skipped ? 0 : update.grad_norm;
-  stats.lr = update.lr;
-}
-
-std::vector<std::vector<float>> Trainer::Impl::logprobs(const std::vector<Row>& rows,
-                                                        const std::function<void()>& between) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<float>> result(rows.size());
-  for (const MicroBatch& microbatch : split_into_microbatches(rows, params.tokens_per_microbatch)) {
-    const Packed packed = pack(microbatch, params.loss_aggregation, config.pad_token, device);
-    const at::Tensor values =
-        pick(log_distribution(decoder, packed, params.temperature), packed.targets).to(at::kCPU).contiguous();
-    const float* next = values.data_ptr<float>();
-    for (const Row* row : microbatch) {
-      result[static_cast<size_t>(row - rows.data())].assign(next, next + row->n_response());
-      next += row->n_response();
-    }
-    if (between) between();
+  stats.lr = done.lr;
+  if (done.skipped) {
+    ++stats.skipped_updates;
+    report_bad_update(at_fault);
+  } else {
+    stats.grad_norm += done.grad_norm;
   }
-  return result;
-}
-
-void Trainer::Impl::use_recomputed(std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between) {
-  for (std::vector<Row>& rows : minibatches) {
-    const auto values = logprobs(rows, between);
-    for (size_t i = 0; i < rows.size(); ++i) rows[i].behaviour = values[i];
-  }
-}
-
-void Trainer::Impl::finish(const Sums& sums, TrainStats& stats) {
-  const auto total = [&](double value) { return collectives.all_reduce_sum(value); };
-  stats.trained_tokens = static_cast<int64_t>(total(sums.tokens));
-  const double tokens = std::max(static_cast<double>(stats.trained_tokens), 1.0);
-  stats.loss = total(sums.loss) / static_cast<double>(std::max<int64_t>(stats.updates, 1));
-  stats.policy_entropy = total(sums.entropy) / tokens;
-  stats.clip_fraction = total(sums.clipped) / tokens;
-  stats.dual_clip_fraction = total(sums.dual) / tokens;
-  stats.approx_kl = -total(sums.log_ratio) / tokens;
-  stats.mismatch_kl = total(sums.mismatch) / std::max(total(sums.mismatch_tokens), 1.0);
-  stats.advantage_mean = total(sums.advantage) / tokens;
-  stats.advantage_std =
-      std::sqrt(std::max(0.0, total(sums.advantage_square) / tokens - stats.advantage_mean * stats.advantage_mean));
-  stats.positive_fraction = total(sums.positive) / tokens;
-  stats.ratio_max = collectives.all_reduce_max(sums.ratio_max);
-  stats.grad_norm /= static_cast<double>(std::max<int64_t>(stats.updates - stats.skipped_updates, 1));
 }
 
 Trainer::Trainer(const ModelWeights& start, const LearnParams& params, Collectives& collectives,
@@ -251,47 +230,89 @@ Trainer::Trainer(const ModelWeights& start, const LearnParams& params, Collectiv
 
 Trainer::~Trainer() = default;
 
-TrainStats Trainer::train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between) {
-  for (const auto& rows : minibatches) check_rows(rows, impl_->config);
-  std::vector<std::vector<Row>> recomputed;
-  if (impl_->params.behaviour == Behaviour::kRecomputed) {
-    recomputed = minibatches;
-    impl_->use_recomputed(recomputed, between);
-  }
-  const auto& used = recomputed.empty() ? minibatches : recomputed;
-  TrainStats stats;
-  Sums sums;
-  for (int64_t epoch = 0; epoch < impl_->params.epochs; ++epoch) {
-    for (size_t m = 0; m < used.size(); ++m) {
-      if (used[m].empty()) continue;
-      impl_->learn_minibatch(used[m], epoch == 0 && stats.updates == 0, sums, stats, between);
+TrainStats Trainer::train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between,
+                          int64_t version) {
+  Impl& m = *impl_;
+  for (const auto& rows : minibatches) check_rows(rows, m.config);
+  std::vector<std::vector<Work>> shares;
+  std::vector<double> divisors;
+  for (const std::vector<Row>& rows : minibatches) {
+    const int32_t oldest = oldest_version(m.params, version);
+    if (std::ranges::all_of(rows, [&](const Row& row) { return counted_tokens(row, oldest) == 0; })) continue;
+    divisors.push_back(loss_denominator(rows, m.params, oldest));
+    shares.push_back(m.share(rows, version));
+    if (m.params.behaviour != Behaviour::kRecomputed) continue;
+    for (Work& work : shares.back()) {
+      work.batch.recomputed = term_logprobs(m.decoder, work.batch, m.params.temperature);
+      if (between) between();
     }
   }
-  impl_->finish(sums, stats);
+  TrainStats stats;
+  StatsSums sums;
+  const double waited = m.optimizer->seconds_waiting();
+  for (int64_t epoch = 0; epoch < m.params.epochs; ++epoch) {
+    for (size_t i = 0; i < shares.size(); ++i) {
+      m.learn_minibatch(shares[i], divisors[i], version, stats.updates == 0, sums, stats, between);
+    }
+  }
+  sums.finish(m.collectives, stats);
+  stats.grad_norm /= static_cast<double>(std::max<int64_t>(stats.updates - stats.skipped_updates, 1));
+  stats.peak_flops = m.collectives.all_reduce_sum(m.peak_flops);
+  stats.seconds_sync = m.optimizer->seconds_waiting() - waited;
   return stats;
 }
 
 double Trainer::supervise(const std::vector<Row>& rows) {
-  check_rows(rows, impl_->config);
-  const double divisor = impl_->denominator(rows);
-  double loss_sum = 0;
-  impl_->optimizer->zero_grad();
-  const std::vector<MicroBatch> microbatches = split_into_microbatches(rows, impl_->params.tokens_per_microbatch);
-  for (size_t i = 0; i < microbatches.size(); ++i) {
-    if (!impl_->mine(i)) continue;
-    const Packed packed = pack(microbatches[i], impl_->params.loss_aggregation, impl_->config.pad_token, impl_->device);
-    const at::Tensor logprob = pick(log_distribution(impl_->decoder, packed, 1.0), packed.targets);
-    const at::Tensor loss = -(logprob * packed.weights).sum() / divisor;
-    loss.backward();
-    impl_->optimizer->accumulate();
-    loss_sum += loss.item<double>();
+  Impl& m = *impl_;
+  check_rows(rows, m.config);
+  const double divisor = loss_denominator(rows, m.params, 0);
+  if (rows.empty()) return 0;
+  double sum = 0;
+  m.update(m.share(rows, 0), 1.0,
+           [&](const Work& work) {
+             // Every target once, with all the weight that its terms have.
+             const at::Tensor weights = at::zeros({work.batch.target_tokens.numel()}, work.batch.weights.options())
+                                            .index_add_(0, work.batch.term_targets, work.batch.weights) /
+                                        divisor;
+             return [&sum, weights](int64_t first, int64_t last, int64_t, const HeadValues& values) {
+               const at::Tensor slopes = weights.narrow(0, first, last - first);
+               sum -= (values.logprobs * slopes).sum().item<double>();
+               return HeadGradients{-slopes, {}};
+             };
+           },
+           {});
+  return m.collectives.all_reduce_sum(sum);
+}
+
+Trainer::LogLikelihood Trainer::log_likelihood(const std::vector<Row>& rows) {
+  Impl& m = *impl_;
+  check_rows(rows, m.config);
+  double sum = 0;
+  double tokens = 0;
+  for (const Work& work : m.share(rows, 0)) {
+    sum += (term_logprobs(m.decoder, work.batch, 1.0).to(at::kDouble) * work.batch.counts).sum().item<double>();
+    tokens += work.batch.counts.sum().item<double>();
   }
-  impl_->optimizer->step(impl_->collectives);
-  return impl_->collectives.all_reduce_sum(loss_sum);
+  return {m.collectives.all_reduce_sum(sum), std::llround(m.collectives.all_reduce_sum(tokens))};
 }
 
 std::vector<std::vector<float>> Trainer::logprobs(const std::vector<Row>& rows) {
-  return impl_->logprobs(rows, {});
+  Impl& m = *impl_;
+  check_rows(rows, m.config);
+  std::vector<std::vector<float>> result(rows.size());
+  for (const Piece& piece : cut_into_pieces(rows, m.params.packing, m.params.tokens_per_microbatch, m.cost)) {
+    const MicroBatch batch =
+        make_micro_batch(m.weighted(rows, piece, 0), m.params.packing, m.config.pad_token, m.device);
+    const at::Tensor values = term_logprobs(m.decoder, batch, m.params.temperature).to(at::kCPU).contiguous();
+    const float* of_term = values.const_data_ptr<float>();
+    for (size_t r = 0; r < piece.rows.size(); ++r) {
+      std::vector<float>& row = result[static_cast<size_t>(piece.rows[r])];
+      for (int64_t i = batch.packed.row_first[r]; i < batch.packed.row_first[r + 1]; ++i) {
+        row.push_back(of_term[batch.packed.row_terms[static_cast<size_t>(i)]]);
+      }
+    }
+  }
+  return result;
 }
 
 ModelWeights Trainer::weights() const {

@@ -1,8 +1,10 @@
 // Trainer: the learner's side of a step. Holds the network, its optimiser and, with kl_coef, the starting policy.
 //
-// Every learner rank is given the same rows in the same order; each computes its share of the micro-batches, and the
-// sum of gradients goes through Collectives. The cut into micro-batches does not depend on the number of ranks.
-// All calls but weights() are collective over the learner ranks. One thread (LibTorch uses its own pool).
+// Every learner rank is given the same rows in the same order. Each minibatch is cut into micro-batches the same way on
+// all ranks (packing.h); a rank computes its share of them, and gradients are summed over ranks while the last one's
+// backward pass still runs (optimizer.h).
+// All calls but weights() and logprobs() are collective over the learner ranks. One thread (LibTorch uses its own
+// pool).
 #pragma once
 
 #include <cstdint>
@@ -13,28 +15,10 @@
 #include "comm/collectives.h"
 #include "learn/params.h"
 #include "learn/rows.h"
+#include "learn/train_stats.h"
 #include "model/weights.h"
 
 namespace deepsearch {
-
-// Means over the response tokens of a step's batch, all ranks, unless said otherwise.
-struct TrainStats {
-  int64_t trained_tokens = 0;  // response tokens, once per epoch
-  int64_t updates = 0;
-  int64_t skipped_updates = 0;  // gradient not finite
-  double loss = 0;
-  double policy_entropy = 0;
-  double grad_norm = 0;  // mean over updates, before clipping
-  double lr = 0;         // of the last update
-  double clip_fraction = 0;
-  double dual_clip_fraction = 0;
-  double approx_kl = 0;  // mean of log π_behaviour − log π_θ
-  double ratio_max = 0;
-  double mismatch_kl = 0;  // k3 between sampler and learner before the first update: what two numeric paths cost
-  double advantage_mean = 0;
-  double advantage_std = 0;
-  double positive_fraction = 0;  // tokens with a positive advantage
-};
 
 class Trainer {
  public:
@@ -43,14 +27,26 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // One step on a batch: minibatches[m] are the rows of the m-th optimiser update, repeated `epochs` times.
-  // `between` is called after every micro-batch (heartbeats).
-  TrainStats train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between);
+  // One step on a batch: minibatches[m] are the rows of the m-th optimiser update, repeated `epochs` times; those
+  // without a token that counts make no update. `between` is called after every micro-batch (heartbeats).
+  // `version`: the policy version that is trained, which ages of tokens are counted from.
+  // An update whose loss or gradient is not finite on some rank is skipped on all, and the trees at fault are named in
+  // the log; failure() after [learn].max_bad_steps of them in a row.
+  TrainStats train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between,
+                   int64_t version = 0);
 
   // One supervised update: mean cross-entropy of the rows' response tokens. Returns the loss before the update.
   double supervise(const std::vector<Row>& rows);
 
-  // Log-probs of the response tokens under the current policy (behaviour = "recomputed", and tests). Not collective.
+  // Sum of log-probs of the rows' response tokens and their number, under the current policy, over all ranks, which
+  // share the work: what a validation loss is made of.
+  struct LogLikelihood {
+    double sum = 0;
+    int64_t tokens = 0;
+  };
+  LogLikelihood log_likelihood(const std::vector<Row>& rows);
+
+  // Log-probs of the response tokens under the current policy. Not collective.
   std::vector<std::vector<float>> logprobs(const std::vector<Row>& rows);
 
   ModelWeights weights() const;  // host copy

@@ -73,15 +73,13 @@ void resolve(Config& config) {
   if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
   config.credit = resolved(config.credit, config.search);
   check(config.search);
-  if (config.credit.overlong_penalty > 0 && config.credit.overlong_buffer > config.credit.response_budget) {
+  check(config.learn, config.credit);
+  if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&
+      config.credit.overlong_buffer > config.credit.response_budget) {
     bad_input(
         "[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; "
-        "make it smaller or set overlong_penalty = 0",
+        "make it smaller or set overlong = \"none\"",
         config.credit.overlong_buffer, config.credit.response_budget);
-  }
-  if (config.learn.minibatch_problems > config.learn.problems) {
-    bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", config.learn.minibatch_problems,
-              config.learn.problems);
   }
 }
 

@@ -44,6 +44,11 @@ TreeMeans means_of(const std::vector<const TreeRecord*>& grown) {
           means.seconds * by_tree};
 }
 
+// Model FLOP utilisation of the learning part of a step.
+double utilization(const TrainStats& stats, const StepSeconds& seconds) {
+  return stats.peak_flops > 0 ? stats.flops / std::max(seconds.learn, 1e-9) / stats.peak_flops : 0;
+}
+
 std::vector<std::string> names_of(const MetricsRow& row) {
   std::vector<std::string> names;
   for (const auto& [name, value] : row) names.push_back(name);
@@ -68,14 +73,26 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"trees", batch.trees.size()},
           {"trajectories", trajectories},
           {"trained_tokens", stats.trained_tokens},
+          {"row_tokens", stats.row_tokens},
+          {"computed_tokens", stats.computed_tokens},
           {"loss", stats.loss},
+          {"policy_loss", stats.policy_loss},
           {"policy_entropy", stats.policy_entropy},
           {"grad_norm", stats.grad_norm},
           {"clip_fraction", stats.clip_fraction},
+          {"clip_low_fraction", stats.clip_low_fraction},
+          {"clip_high_fraction", stats.clip_high_fraction},
           {"dual_clip_fraction", stats.dual_clip_fraction},
           {"approx_kl", stats.approx_kl},
+          {"reference_kl", stats.reference_kl},
+          {"ratio_mean", stats.ratio_mean},
+          {"ratio_std", stats.ratio_std},
+          {"ratio_min", stats.ratio_min},
           {"ratio_max", stats.ratio_max},
+          {"importance_mean", stats.importance_mean},
           {"mismatch_kl", stats.mismatch_kl},
+          {"mismatch_mean", stats.mismatch_mean},
+          {"mismatch_max", stats.mismatch_max},
           {"lr", stats.lr},
           {"advantage_mean", stats.advantage_mean},
           {"advantage_std", stats.advantage_std},
@@ -84,12 +101,19 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"solved_fraction", static_cast<double>(batch.solved) / seen},
           {"uniform_fraction", static_cast<double>(batch.uniform) / seen},
           {"skipped_steps", skipped_steps},
+          {"skipped_updates", stats.skipped_updates},
+          {"staleness", stats.staleness_max},
+          {"staleness_mean", stats.staleness_mean},
           {"seconds_wait", seconds.wait},
           {"seconds_learn", seconds.learn},
+          {"seconds_sync", stats.seconds_sync},
           {"seconds_weights", seconds.weights},
           {"seconds_logging", seconds.logging},
           {"seconds_checkpoint", seconds.checkpoint},
           {"seconds_total", seconds.total},
+          {"learn_tokens_per_second", static_cast<double>(stats.row_tokens) / std::max(seconds.learn, 1e-9)},
+          {"model_tflops", 1e-12 * stats.flops / std::max(seconds.learn, 1e-9)},
+          {"model_flop_utilization", utilization(stats, seconds)},
           {"elapsed", totals.elapsed},
           {"tokens_generated", totals.tokens_generated},
           {"tokens_trained", totals.tokens_trained},

@@ -84,7 +84,8 @@ void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Tra
     if (control != nullptr && control->command == ControlMessage::Command::kLearn) {
       heartbeat.enter_phase("learning", now_seconds());
       const auto tick = [&] { heartbeat.tick(0, 0, 0, now_seconds()); };
-      trainer.train(minibatches_of(batch, config.learn.minibatch_problems, config.credit), tick);
+      trainer.train(minibatches_of(batch, config.learn.minibatch_problems, config.credit), tick,
+                    /*version=*/control->step - 1);
       batch.clear();
       heartbeat.enter_phase("waiting for a batch", now_seconds());
     }

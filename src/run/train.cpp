@@ -93,6 +93,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
                            rank.config.learn.minibatch_problems * rank.config.learn.epochs;
   LearnParams learn = rank.config.learn;
   learn.threads = learner_threads(learn, world);
+  learn.response_budget = rank.config.credit.response_budget;
   // Greedy steps carry the values of temperature 1 (data/step.h).
   learn.temperature = rank.config.search.temperature > 0 ? rank.config.search.temperature : 1.0;
   Trainer trainer(rank.start, learn, *collectives, per_step * learn.steps);

@@ -112,10 +112,12 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
   const bool alone = world_.n_learners() == 1;
   coordinator_.share_batch(batch.trees, step_ + 1);
   try {
-    stats = trainer_.train(minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit), [&] {
+    const auto between = [&] {
       coordinator_.keep_alive();
       if (alone && stop_requested()) throw Stopped();
-    });
+    };
+    stats = trainer_.train(minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit), between,
+                           /*version=*/step_);
   } catch (const Stopped&) {
     return false;
   }

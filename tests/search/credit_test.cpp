@@ -1,4 +1,4 @@
-// Credit beyond the golden cases: groups of a record, values, uniform groups; the policy loss against differences.
+// Credit beyond the golden cases: groups of a record, values, uniform groups.
 #include "search/credit.h"
 
 #include <cmath>
@@ -6,9 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
 #include "search/grow.h"
-#include "search/policy_loss.h"
 
 namespace deepsearch::testing {
 
@@ -122,6 +120,29 @@ TEST(Credit, OverlongPenaltyGrowsOverTheBuffer) {
   EXPECT_EQ(0, overlong_penalty(100, params));
 }
 
+TEST(Credit, OverlongIsPenaltyFilterOrNothing) {
+  CreditParams params;
+  params.terminals = Terminals::kAll;
+  params.overlong_buffer = 3;
+  params.response_budget = 4;
+  const auto of = [&](Overlong overlong) {
+    params.overlong = overlong;
+    return credit_of(two_branches(), params);
+  };
+  auto group = of(Overlong::kPenalty);  // terminals of 3, 3, 2 and 4 tokens, the last cut off
+  EXPECT_DOUBLE_EQ(-2.0 / 3, group[0].overlong_penalty);
+  EXPECT_EQ(4, group[3].trained_tokens);
+  group = of(Overlong::kFilter);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(0, group[i].overlong_penalty);
+    EXPECT_EQ(i == 3 ? 0 : group[i].tokens, group[i].trained_tokens);
+  }
+  EXPECT_DOUBLE_EQ(1.5, group[0].advantages.back()) << "what is filtered is still compared with";
+  group = of(Overlong::kNone);
+  EXPECT_EQ(4, group[3].trained_tokens);
+  EXPECT_EQ(0, group[3].overlong_penalty);
+}
+
 TEST(Credit, EqualScoresHaveAdvantageZeroUnderMeanStd) {
   // 0.1 summed and divided is not exactly 0.1: the deviation must be 0 all the same.
   const std::vector<double> scores(7, 0.1);
@@ -182,55 +203,6 @@ TEST(Credit, UniformGroupsAreKnown) {
   EXPECT_TRUE(is_uniform(record, params));
   EXPECT_TRUE(is_uniform(TreeRecord{}, params));
   EXPECT_TRUE(credit_of(TreeRecord{}, params).empty());
-}
-
-TEST(PolicyLoss, GradientMatchesDifferences) {
-  RandomStream random(3, RngPurpose::kTests, 1);
-  for (const Aggregation aggregation : {Aggregation::kTokenMean, Aggregation::kSeqMeanTokenSum,
-                                        Aggregation::kSeqMeanTokenMean, Aggregation::kSeqMeanTokenSumNorm}) {
-    std::vector<double> logp_new(24);
-    std::vector<double> logp_old(24);
-    std::vector<double> advantages(24);
-    std::vector<uint8_t> mask(24);
-    for (size_t i = 0; i < 24; ++i) {
-      logp_old[i] = -3 * random.uniform();
-      logp_new[i] = logp_old[i] + 1.5 * random.normal();
-      advantages[i] = random.normal();
-      mask[i] = i % 6 < 3 + i / 6 ? 1 : 0;
-    }
-    const PolicyLossInput input{
-        .rows = 4, .columns = 6, .logp_new = logp_new, .logp_old = logp_old, .advantages = advantages, .mask = mask};
-    const PolicyLossOptions options{.dual_clip = 2, .aggregation = aggregation};
-    const PolicyLoss loss = policy_loss(input, options);
-    EXPECT_GT(loss.clip_fraction, 0);
-    EXPECT_GT(loss.dual_clip_fraction, 0);
-    for (size_t i = 0; i < 24; ++i) {
-      const double kept = logp_new[i];
-      logp_new[i] = kept + 1e-6;
-      const double above = policy_loss(input, options).loss;
-      logp_new[i] = kept - 1e-6;
-      const double below = policy_loss(input, options).loss;
-      logp_new[i] = kept;
-      EXPECT_NEAR((above - below) / 2e-6, loss.grad_logp_new[i], 1e-7);
-      EXPECT_TRUE(mask[i] != 0 || loss.grad_logp_new[i] == 0);
-    }
-  }
-}
-
-TEST(PolicyLoss, WildRatiosStayFinite) {
-  const std::vector<double> logp_new = {0, -800};
-  const std::vector<double> logp_old = {-800, 0};
-  const std::vector<double> advantages = {-1, -1};
-  const std::vector<uint8_t> mask = {1, 1};
-  const PolicyLoss loss = policy_loss(
-      {.rows = 1, .columns = 2, .logp_new = logp_new, .logp_old = logp_old, .advantages = advantages, .mask = mask},
-      {});
-  EXPECT_TRUE(std::isfinite(loss.loss));
-  EXPECT_NEAR(0.5 * (10 + 0.8), loss.loss, 1e-6);
-  PolicyLossInput too_small;
-  too_small.rows = 2;
-  too_small.columns = 2;
-  EXPECT_THROW(policy_loss(too_small, {}), Error);
 }
 
 }  // namespace
