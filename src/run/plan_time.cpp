@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "learn/flops.h"
 #include "model/weights.h"
 #include "run/plan.h"
 
@@ -12,18 +13,8 @@ namespace {
 constexpr double kTera = 1e12;
 constexpr double kGiga = 1e9;
 
-// Forward, of a token: a multiply-add is two.
-double layer_flops(const ModelConfig& m) {
-  const auto hidden = static_cast<double>(m.hidden_size);
-  const auto heads = static_cast<double>((2 * m.n_heads + 2 * m.n_kv_heads) * m.head_dim);
-  return 2 * static_cast<double>(m.n_layers) * hidden * (heads + 3 * static_cast<double>(m.intermediate_size));
-}
 double head_flops(const ModelConfig& m) {
   return 2 * static_cast<double>(m.hidden_size * m.vocab_size);
-}
-// Of a query-key pair over all layers.
-double pair_flops(const ModelConfig& m) {
-  return 4 * static_cast<double>(m.n_layers * m.n_heads * m.head_dim);
 }
 
 // Positions a token of the middle of a response attends to.
@@ -54,7 +45,7 @@ Decoding decoding(const PlanInput& input, double kv_bytes) {
   const double batch = std::max(1.0, std::min({static_cast<double>(input.engine.max_batch), problems * work.sequences,
                                                kv_bytes / kv_of_sequence}));
   const ModelConfig& m = input.model;
-  const double flops = batch * (layer_flops(m) + head_flops(m) + pair_flops(m) * context);
+  const double flops = batch * (layer_flops_per_token(m) + head_flops(m) + flops_per_pair(m) * context);
   // Every matrix is read once a pass, and the KV of all distinct prefixes; an untied embedding only by rows.
   const double embedding = m.tie_embeddings ? 0 : static_cast<double>(m.vocab_size * m.hidden_size);
   const double weight_width = search_memory(input, 0).terms.front().bytes / static_cast<double>(parameter_count(m));
@@ -93,7 +84,7 @@ StepTime step_time(const PlanInput& input) {
   const double outputs =
       epochs * problems * (tree ? work.response_tokens_unique() : work.trajectories * work.response_tokens);
   const double layers =
-      layer_flops(m) * time.computed_tokens + pair_flops(m) * time.computed_tokens * mean_context(work);
+      layer_flops_per_token(m) * time.computed_tokens + flops_per_pair(m) * time.computed_tokens * mean_context(work);
   const double forward = layers + head_flops(m) * outputs;
   time.learn_flops = 3 * forward;
   double passes = 3;  // forward, and twice that for backward
