@@ -2,8 +2,8 @@
 # A folder that runs on a machine with a GPU, CUDA 13 and PyTorch 2.11 and little else: the program, the CUDA engine's
 # tests, and the shared libraries that such a machine lacks. A few tens of MB.
 #
-#   jobs/bundle.sh OUT [--build DIR]      (default: build/release; the targets deepsearch, test_engine_cuda and
-#                                          bench_engine_cuda must be built)
+#   jobs/bundle.sh OUT [--build DIR]      (default: build/release; the targets deepsearch, test_engine_cuda,
+#                                          bench_engine_cuda and test_learn must be built)
 #
 # Not taken along: libc and the compiler's runtime, CUDA's libraries and NCCL, LibTorch. On the other machine:
 #
@@ -26,7 +26,8 @@ done
 [ -n "$OUT" ] || die "where to? (try --help)"
 if [ -e "$OUT" ] && [ ! -e "$OUT/run.sh" ]; then die "$OUT exists and is no bundle"; fi
 
-PROGRAMS=("$BUILD/deepsearch" "$BUILD/tests/engine/cuda/test_engine_cuda" "$BUILD/tests/engine/cuda/bench_engine_cuda")
+PROGRAMS=("$BUILD/deepsearch" "$BUILD/tests/engine/cuda/test_engine_cuda" "$BUILD/tests/engine/cuda/bench_engine_cuda"
+    "$BUILD/tests/test_learn")
 for program in "${PROGRAMS[@]}"; do
     [ -x "$program" ] || die "$program: not built (cmake --build $BUILD --target $(basename "$program"))"
 done

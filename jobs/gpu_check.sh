@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What needs a GPU: the CUDA engine's tests, their memory and race checks, and timings. From a bundle (jobs/bundle.sh) or
+# What needs a GPU: the tests of engine and learner, memory and race checks, and timings. From a bundle (jobs/bundle.sh) or
 # a checkout that is built. Under 8 minutes; exit code 1 when anything fails.
 #
 #   jobs/gpu_check.sh [--out DIR] [--no-sanitizer]      (default: gpu_check)
@@ -30,6 +30,8 @@ program() {
         echo "$HERE/run.sh $1"
     elif [ "$1" = deepsearch ]; then
         echo "$HERE/build/release/deepsearch"
+    elif [ "$1" = test_learn ]; then
+        echo "$HERE/build/release/tests/$1"
     else
         echo "$HERE/build/release/tests/engine/cuda/$1"
     fi
@@ -76,8 +78,21 @@ read -r -a BENCH <<<"$(program bench_engine_cuda)"
 read -r -a DEEPSEARCH <<<"$(program deepsearch)"
 
 # A skipped test is a failure here: there must be a GPU.
-all_on_gpu() { "$@" --gtest_filter='*gpu*' --gtest_brief=1 | tee "$OUT/tests.out" && ! grep -q SKIPPED "$OUT/tests.out"; }
-step tests 90 '^\[  (PASSED|FAILED)|Failure$' bash -c "$(declare -f all_on_gpu); set -o pipefail; OUT='$OUT'; all_on_gpu ${TESTS[*]@Q}"
+# on_gpu FILTER PROGRAM…
+on_gpu() {
+    local filter=$1 out=$OUT/tests.out
+    shift
+    "$@" --gtest_filter="$filter" --gtest_brief=1 | tee "$out" && ! grep -q SKIPPED "$out"
+}
+# checked NAME SECONDS FILTER PROGRAM…
+checked() {
+    local name=$1 limit=$2
+    shift 2
+    step "$name" "$limit" '^\[  (PASSED|FAILED)|Failure$' bash -c "$(declare -f on_gpu); set -o pipefail; OUT=${OUT@Q}; on_gpu ${*@Q}"
+}
+checked tests 90 '*gpu*' "${TESTS[@]}"
+read -r -a LEARNER <<<"$(program test_learn)"
+checked learner 60 'GpuLearner.*' "${LEARNER[@]}"
 
 if [ $SANITIZE = 1 ]; then
     SANITIZER=$(find_sanitizer)
@@ -100,6 +115,9 @@ step decode 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,8,6
 step prefill 30 '.' "${DEEPSEARCH[@]}" bench prefill "${SHAPE[@]}"
 step prefix 30 '.' "${DEEPSEARCH[@]}" bench prefix "${SHAPE[@]}" --prefix 8192 --children 8 --set engine.deterministic=false
 step repeatable 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,256 --context 1024 --set engine.deterministic=true
+# A tree of the paper's shape: 8 trajectories of 64 steps of 256 tokens, 16k tokens a micro-batch.
+step learn 120 '.' "${DEEPSEARCH[@]}" bench learn --shape qwen2-1.5b --cases deep --scale 256 --repetitions 2 \
+    --set learn.compute=bf16 --set learn.checkpoint_activations=true --set learn.tokens_per_microbatch=16384
 
 if [ ${#FAILED[@]} != 0 ]; then
     say "FAILED: ${FAILED[*]} (after $SECONDS s)"
