@@ -12,27 +12,14 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "learn/network/saved.h"
+
 namespace deepsearch {
 
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// A C++ object in a node's saved data.
-template <class T>
-struct Holder : torch::CustomClassHolder {
-  explicit Holder(T one) : value(std::move(one)) {}
-  T value;
-};
-template <class T>
-c10::IValue hold(T value) {
-  return c10::IValue::make_capsule(c10::make_intrusive<Holder<T>>(std::move(value)));
-}
-template <class T>
-T held(const c10::IValue& value) {
-  return static_cast<const Holder<T>&>(*value.toCapsule()).value;
-}
 
 using Notice = std::function<void()>;
 using Make = std::function<at::Tensor(const at::Tensor&)>;

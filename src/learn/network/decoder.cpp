@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "learn/network/autograd_nodes.h"
 #include "learn/network/fused.h"
+#include "learn/network/linear.h"
 #include "learn/network/tree_attention.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
@@ -86,6 +87,7 @@ struct Decoder::Impl {
   }
   // [B, T, n_heads + 2·n_kv_heads, head_dim] of [B, T, hidden]; queries and keys normalised where the family does.
   at::Tensor joined_heads(const Layer& layer, const at::Tensor& normed) const;
+  at::Tensor normed_heads(const Layer& layer, const at::Tensor& joined) const;
   at::Tensor output(const Layer& layer, const at::Tensor& mixed) const;
   at::Tensor attention(const Layer& layer, const at::Tensor& normed, const at::Tensor& cos, const at::Tensor& sin,
                        const at::Tensor& mask) const;
@@ -108,7 +110,12 @@ at::Tensor Decoder::Impl::joined_heads(const Layer& layer, const at::Tensor& nor
   if (config.qkv_bias) bias = at::cat({layer.q_bias, layer.k_bias, layer.v_bias});
   const at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}), bias)
                                 .view({normed.size(0), normed.size(1), n_heads + 2 * n_kv, config.head_dim});
-  if (!config.qk_norm) return joined;
+  return config.qk_norm ? normed_heads(layer, joined) : joined;
+}
+
+at::Tensor Decoder::Impl::normed_heads(const Layer& layer, const at::Tensor& joined) const {
+  const int64_t n_heads = config.n_heads;
+  const int64_t n_kv = config.n_kv_heads;
   return at::cat({norm(joined.narrow(2, 0, n_heads), layer.q_norm), norm(joined.narrow(2, n_heads, n_kv), layer.k_norm),
                   joined.narrow(2, n_heads + n_kv, n_kv)},
                  2);
@@ -141,12 +148,17 @@ at::Tensor Decoder::Impl::packed_layer(size_t index, const at::Tensor& input, co
   const Layer& layer = layers[index];
   const int64_t tokens = input.size(0);
   at::Tensor x = when_gradient_passes(input, [this, index] { notify(1 + index); });
-  const at::Tensor joined = joined_heads(layer, norm(x, layer.input_norm).unsqueeze(0));
-  const QueryKeyValue heads = split_and_rotate(joined, config.n_heads, config.n_kv_heads, cos, sin);
+  const int64_t n_kv = config.n_kv_heads;
+  at::Tensor joined =
+      linear(norm(x, layer.input_norm), {{layer.q, layer.q_bias}, {layer.k, layer.k_bias}, {layer.v, layer.v_bias}})
+          .view({1, tokens, config.n_heads + 2 * n_kv, config.head_dim});
+  if (config.qk_norm) joined = normed_heads(layer, joined);
+  const QueryKeyValue heads = split_and_rotate(joined, config.n_heads, n_kv, cos, sin);
   const auto flat = [](const at::Tensor& one) { return one.squeeze(0).transpose(0, 1); };
   const at::Tensor mixed = tree_attention(flat(heads.q), flat(heads.k), flat(heads.v), plan);
-  x = x + output(layer, mixed.reshape({tokens, config.n_heads * config.head_dim}));
-  return x + feed_forward(layer, norm(x, layer.post_norm));
+  x = linear(mixed.reshape({tokens, config.n_heads * config.head_dim}), {{layer.o, layer.o_bias}}, x);
+  const at::Tensor both = linear(norm(x, layer.post_norm), {{layer.gate, {}}, {layer.up, {}}});
+  return linear(gated_silu(both), {{layer.down, {}}}, x);
 }
 
 Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dtype) : impl_(std::make_unique<Impl>()) {

@@ -19,6 +19,7 @@
 
 #include "core/error.h"
 #include "learn/network/cpu/attention.h"
+#include "learn/network/saved.h"
 
 namespace deepsearch {
 
@@ -37,11 +38,6 @@ network::Heads mutable_heads_of(const at::Tensor& x) {
   return {x.mutable_data_ptr<float>(), x.stride(0), x.stride(1)};
 }
 
-struct PlanHolder : torch::CustomClassHolder {
-  explicit PlanHolder(std::shared_ptr<const AttentionPlan> held) : plan(std::move(held)) {}
-  std::shared_ptr<const AttentionPlan> plan;
-};
-
 class TreeAttention : public torch::autograd::Function<TreeAttention> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q_in, const at::Tensor& k_in,
@@ -54,14 +50,14 @@ class TreeAttention : public torch::autograd::Function<TreeAttention> {
     network::attention_forward(*plan, {q.size(1), k.size(1), q.size(2)}, heads_of(q), heads_of(k), heads_of(v),
                                mutable_heads_of(out), lse.mutable_data_ptr<float>());
     context->save_for_backward({q, k, v, out, lse});
-    context->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<PlanHolder>(plan));
+    context->saved_data["plan"] = hold(plan);
     return out;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list saved = context->get_saved_variables();
-    const auto holder = context->saved_data["plan"].toCapsule();
-    const AttentionPlan& plan = *static_cast<const PlanHolder&>(*holder).plan;
+    const auto held_plan = held<std::shared_ptr<const AttentionPlan>>(context->saved_data["plan"]);
+    const AttentionPlan& plan = *held_plan;
     const at::Tensor& q = saved[0];
     const at::Tensor& k = saved[1];
     const at::Tensor dout = with_dense_heads(grads[0]);

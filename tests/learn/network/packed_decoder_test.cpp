@@ -155,6 +155,19 @@ TEST(PackedDecoder, CheckpointingGivesTheSameBits) {
   }
 }
 
+TEST(PackedDecoder, SameBitsForAnyNumberOfThreads) {
+  const int threads = at::get_num_threads();
+  for (const auto& [name, config] : shapes()) {
+    const Batch batch = random_batch(config, 11, 9, 30 < config.max_positions / 9 ? 40 : 4);
+    const Decoder decoder = make_decoder(config, 12, at::kFloat);
+    at::set_num_threads(1);
+    const Result one = run_packed(decoder, batch);
+    at::set_num_threads(3);
+    EXPECT_TRUE(same_bits(run_packed(decoder, batch), one)) << name;
+  }
+  at::set_num_threads(threads);
+}
+
 // Gradients add up over backwards, as those of leaves do.
 TEST(PackedDecoder, GradientsAccumulate) {
   for (const auto& [name, config] : shapes()) {

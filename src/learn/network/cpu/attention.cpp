@@ -2,36 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
-#include <new>
 
 #include <ATen/Parallel.h>
+
+#include "learn/network/cpu/scratch.h"
 
 namespace deepsearch::network {
 
 namespace {
-
-// Grows and is kept by its thread: fresh pages cost more than the work in them.
-class Scratch {
- public:
-  float* get(int64_t floats) {
-    if (floats > size_) {
-      data_.reset();
-      data_.reset(static_cast<float*>(::operator new(static_cast<size_t>(floats) * sizeof(float), kAlign)));
-      std::fill_n(data_.get(), floats, 0.0F);
-      size_ = floats;
-    }
-    return data_.get();
-  }
-
- private:
-  static constexpr std::align_val_t kAlign{64};
-  struct Free {
-    void operator()(float* p) const { ::operator delete(p, kAlign); }
-  };
-  std::unique_ptr<float, Free> data_;
-  int64_t size_ = 0;
-};
 
 // Some consecutive query tiles of a tree: what one task computes for one kv head.
 struct TileSpan {

@@ -61,8 +61,27 @@ struct BackwardTile {
   const int32_t* rows = nullptr;  // of each token of the path
 };
 
+// c[rows, columns] = plus + a · b of packed operands, over n (k of a block).
+struct PanelBlock {
+  const float* a = nullptr;  // pack_rows
+  const float* b = nullptr;  // pack_columns
+  int64_t rows = 0, columns = 0, n = 0;
+  float* c = nullptr;
+  int64_t c_stride = 0;
+  const float* plus = nullptr;  // or none; may be c
+  int64_t plus_stride = 0;      // 0: the same row for all
+};
+
 struct Kernels {
   const char* name;
+  int64_t tile_rows, tile_columns;  // what pack_rows and pack_columns fill up to
+
+  // [tiles, n, tile_rows]: a(row, k) lies at a + row · row_step + k · k_step.
+  void (*pack_rows)(const float* a, int64_t row_step, int64_t k_step, int64_t rows, int64_t n, float* to);
+  // [panels, n, tile_columns]: b(k, column) lies at b + k · k_step + column · column_step.
+  void (*pack_columns)(const float* b, int64_t k_step, int64_t column_step, int64_t n, int64_t columns, float* to);
+  void (*multiply_panels)(const PanelBlock& block);
+
   // Token `position` of the path from its key and its value.
   void (*pack_forward)(const float* key, const float* value, int64_t head_dim, int64_t position,
                        const PackedPath& path);

@@ -95,9 +95,15 @@ DEEPSEARCH_INLINE void tiles_of(const Product& product, int64_t rows, int64_t ve
 }
 
 #include "learn/network/cpu/attention_impl.h"
+#include "learn/network/cpu/gemm_impl.h"
 
 constexpr Kernels table_of(const char* name) {
   return {.name = name,
+          .tile_rows = kTileRows,
+          .tile_columns = kTileVectors * kLanes,
+          .pack_rows = pack_rows,
+          .pack_columns = pack_columns,
+          .multiply_panels = multiply_panels,
           .pack_forward = pack_forward,
           .pack_backward = pack_backward,
           .attend_forward = attend_forward,
