@@ -28,20 +28,36 @@ struct PanelProduct {
   }
 };
 
+using Four = float __attribute__((vector_size(16), aligned(4), may_alias));
+
+// Squares of 4 rows by 4 k, turned: rows lie one after the other in `to`, kTileRows from k to k.
+DEEPSEARCH_INLINE void turn_four(const float* from, int64_t row_step, float* to) {
+  const auto row = [&](int64_t r) { return *reinterpret_cast<const Four*>(from + r * row_step); };
+  const auto put = [&](int64_t k, Four values) { *reinterpret_cast<Four*>(to + k * kTileRows) = values; };
+  const Four a = __builtin_shufflevector(row(0), row(1), 0, 4, 1, 5);
+  const Four b = __builtin_shufflevector(row(2), row(3), 0, 4, 1, 5);
+  const Four c = __builtin_shufflevector(row(0), row(1), 2, 6, 3, 7);
+  const Four d = __builtin_shufflevector(row(2), row(3), 2, 6, 3, 7);
+  put(0, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+  put(1, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+  put(2, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+  put(3, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+}
+
 // [tiles, n, kTileRows] of `rows` rows: a(row, k) at a + row · row_step + k · k_step. Rows that fill up are zero.
 void pack_rows(const float* a, int64_t row_step, int64_t k_step, int64_t rows, int64_t n, float* to) {
-  for (int64_t r0 = 0; r0 < rows; r0 += kTileRows) {
+  for (int64_t r0 = 0; r0 < rows; r0 += kTileRows, to += n * kTileRows) {
     const int64_t some = least(kTileRows, rows - r0);
     const float* from = a + r0 * row_step;
-    if (some == kTileRows) {
-      for (int64_t k = 0; k < n; ++k, to += kTileRows, from += k_step) {
-        DEEPSEARCH_UNROLL
-        for (int r = 0; r < kTileRows; ++r) to[r] = from[r * row_step];
-      }
-    } else {
-      for (int64_t k = 0; k < n; ++k, to += kTileRows, from += k_step) {
-        for (int64_t r = 0; r < kTileRows; ++r) to[r] = r < some ? from[r * row_step] : 0.0F;
-      }
+    const int64_t turned = k_step == 1 ? some / 4 * 4 : 0;
+    const int64_t whole = n / 4 * 4;
+    for (int64_t k = 0; k < whole; k += 4) {
+      for (int64_t r = 0; r < turned; r += 4) turn_four(from + r * row_step + k, row_step, to + k * kTileRows + r);
+    }
+    for (int64_t k = 0; k < n; ++k) {
+      float* line = to + k * kTileRows;
+      for (int64_t r = k < whole ? turned : 0; r < some; ++r) line[r] = from[r * row_step + k * k_step];
+      for (int64_t r = some; r < kTileRows; ++r) line[r] = 0;
     }
   }
 }
