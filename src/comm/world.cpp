@@ -189,7 +189,7 @@ World::~World() {
   if (impl_->size > 1 && !impl_->error_agreed && std::uncaught_exceptions() > impl_->exceptions_at_start) {
     abort("end", "an error that the other ranks do not know of ended this rank", kExitFailure);
   }
-  for (MPI_Comm* comm : {&impl_->learners, &impl_->mail, &impl_->world}) {
+  for (MPI_Comm* comm : {&impl_->policy, &impl_->learners, &impl_->mail, &impl_->world}) {
     if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
   }
   MPI_Finalize();
@@ -242,6 +242,11 @@ void World::assign_roles(const RanksParams& params) {
   const int color = learns() ? 0 : MPI_UNDEFINED;
   DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_split(impl_->world, color, impl_->rank, &impl_->learners));
   if (learns()) DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_set_errhandler(impl_->learners, MPI_ERRORS_RETURN));
+  if (impl_->size == 1) return;
+  const int place = is_coordinator() ? 0 : impl_->rank + 1;
+  const int with_policy = searches() || is_coordinator() ? 0 : MPI_UNDEFINED;
+  DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_split(impl_->world, with_policy, place, &impl_->policy));
+  if (with_policy == 0) DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_set_errhandler(impl_->policy, MPI_ERRORS_RETURN));
 }
 
 Role World::role() const {
