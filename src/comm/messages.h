@@ -50,14 +50,16 @@ struct TreeMessage {
   }
 };
 
-// learner → search: announces a policy version; the values follow through Collectives (or inside, when small).
+// coordinator → search: announces a policy version, whose values follow through the WeightsChannel.
 struct WeightsMessage {
   static constexpr MessageKind kKind = MessageKind::kWeights;
+  enum class Precision : uint8_t { kFp32 = 0, kBf16 = 1 };
   int64_t policy_version = 0;
-  std::vector<float> values;  // flatten() order
+  Precision precision = Precision::kFp32;
+  int64_t bytes = 0;  // of all values, in flatten() order
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(policy_version, values);
+    archive(policy_version, precision, bytes);
   }
 };
 

@@ -84,7 +84,10 @@ void check_values(const TreeMessage& message) {
   }
 }
 
-void check_values(const WeightsMessage&) {}
+void check_values(const WeightsMessage& message) {
+  check(message.precision <= WeightsMessage::Precision::kBf16, "unknown precision of weights");
+  check(message.bytes >= 0, "weights of a negative size");
+}
 void check_values(const HeartbeatMessage&) {}
 void check_values(const ControlMessage& message) {
   check(message.command <= ControlMessage::Command::kStop, "unknown command");

@@ -189,7 +189,7 @@ World::~World() {
   if (impl_->size > 1 && !impl_->error_agreed && std::uncaught_exceptions() > impl_->exceptions_at_start) {
     abort("end", "an error that the other ranks do not know of ended this rank", kExitFailure);
   }
-  for (MPI_Comm* comm : {&impl_->learners, &impl_->mail, &impl_->world}) {
+  for (MPI_Comm* comm : {&impl_->policy, &impl_->learners, &impl_->mail, &impl_->world}) {
     if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
   }
   MPI_Finalize();
@@ -251,6 +251,13 @@ void World::Impl::assign(const RanksParams& ranks, int learner_count) {
   const bool learns = rank >= size - n_learners;
   DEEPSEARCH_MPI(*this, -1, MPI_Comm_split(world, learns ? 0 : MPI_UNDEFINED, rank, &learners));
   if (learns) DEEPSEARCH_MPI(*this, -1, MPI_Comm_set_errhandler(learners, MPI_ERRORS_RETURN));
+  if (size == 1) return;
+  // The coordinator first, then the search ranks: those that hold the policy's weights.
+  const int coordinator = size - n_learners;
+  const int place = rank == coordinator ? 0 : rank + 1;
+  const int with_policy = rank <= coordinator ? 0 : MPI_UNDEFINED;
+  DEEPSEARCH_MPI(*this, -1, MPI_Comm_split(world, with_policy, place, &policy));
+  if (with_policy == 0) DEEPSEARCH_MPI(*this, -1, MPI_Comm_set_errhandler(policy, MPI_ERRORS_RETURN));
 }
 
 Role World::role() const {

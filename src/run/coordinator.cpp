@@ -1,16 +1,26 @@
 #include "run/coordinator.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "core/progress.h"
 #include "core/signals.h"
 #include "core/timer.h"
+#include "run/flat_weights.h"
 
 namespace deepsearch {
 
-Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local)
-    : world_(world), mailbox_(mailbox), params_(params), local_(local), watchdog_(world, now_seconds()) {
+Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as)
+    : world_(world),
+      mailbox_(mailbox),
+      params_(params),
+      local_(local),
+      sent_as_(sent_as),
+      channel_(world),
+      watchdog_(world, now_seconds()) {
   for (const int rank : world.search_ranks()) outstanding_[rank] = 0;
 }
 
@@ -51,15 +61,15 @@ void Coordinator::handle(Envelope&& envelope) {
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (auto* assign = std::get_if<AssignMessage>(&envelope.message); assign && local_) {
     local_->handle(*assign);
-  } else if (auto* weights = std::get_if<WeightsMessage>(&envelope.message); weights && local_) {
-    local_->handle(*weights);
   }
 }
 
 // Takes everything that has arrived; with `wait`, sleeps a moment for the first of it.
 void Coordinator::listen(bool wait) {
   constexpr double kPatience = 0.05;  // seconds between looks at the stop flag and the watchdog
-  std::optional<Envelope> envelope = wait ? mailbox_.wait(kPatience) : mailbox_.receive();
+  constexpr double kSending = 0.001;  // … while weights are on their way
+  move_weights();
+  std::optional<Envelope> envelope = wait ? mailbox_.wait(sending_ ? kSending : kPatience) : mailbox_.receive();
   while (envelope) {
     handle(std::move(*envelope));
     envelope = mailbox_.receive();
@@ -85,8 +95,7 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
     const bool worked = local_ != nullptr && local_->pump();
     listen(/*wait=*/!worked);
     progress(items_done_);
-    watchdog_.heard(world_.rank(), now_seconds());
-    if (const auto silent = watchdog_.silent(now_seconds())) world_.abort("growing trees", silent->text, kExitFailure);
+    abort_if_silent("growing trees");
     harvest.interrupted = stop_requested();
   }
   std::sort(records_.begin(), records_.end(), [](const TreeMessage& a, const TreeMessage& b) {
@@ -97,12 +106,55 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
   return harvest;
 }
 
-void Coordinator::publish(const ModelWeights& weights, int64_t policy_version) {
+void Coordinator::abort_if_silent(const char* phase) {
+  watchdog_.heard(world_.rank(), now_seconds());
+  if (const auto silent = watchdog_.silent(now_seconds())) world_.abort(phase, silent->text, kExitFailure);
+}
+
+void Coordinator::move_weights() {
+  if (!sending_ || !channel_.progress()) return;
+  sending_ = false;
+  weights_seconds_ += channel_.seconds();
+  weights_bytes_ += channel_.bytes();
+  log_debug("policy version {}: {} to {} search ranks in {:.3f} s", policy_version_,
+            format_bytes(static_cast<uint64_t>(channel_.bytes())), world_.n_search(), channel_.seconds());
+}
+
+void Coordinator::finish_weights() {
+  if (!sending_) return;
+  watchdog_ = Watchdog(world_, now_seconds());  // as in grow()
+  while (sending_) {
+    listen(/*wait=*/true);
+    abort_if_silent("sending weights");
+  }
+}
+
+void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version) {
+  if (local_ != nullptr) {
+    policy_version_ = policy_version;
+    local_->set_weights(*weights, policy_version);
+    return;
+  }
+  finish_weights();
   policy_version_ = policy_version;
+  std::vector<std::span<const std::byte>> parts;
+  std::shared_ptr<const void> owner;
+  if (sent_as_ == DType::kF32) {
+    for (const HostTensor& tensor : weights->tensors) parts.push_back(std::as_bytes(std::span(tensor.values)));
+    owner = std::move(weights);
+  } else {
+    const auto flat = std::make_shared<FlatWeights>(weights->config, sent_as_);
+    flat->fill(*weights);
+    for (const auto part : flat->parts()) parts.emplace_back(part);
+    owner = flat;
+  }
   WeightsMessage message;
   message.policy_version = policy_version;
-  message.values = flatten(weights);
+  message.precision = precision_of(sent_as_);
+  for (const auto part : parts) message.bytes += static_cast<int64_t>(part.size());
   mailbox_.send_all(world_.search_ranks(), message);
+  channel_.start_send(std::move(parts), std::move(owner));
+  sending_ = true;
   listen(/*wait=*/false);
 }
 
@@ -132,7 +184,7 @@ void Coordinator::stop_all(const std::string& why) {
   constexpr double kLongest = 5;
   const Stopwatch watch;
   const int expected = local_ != nullptr ? 0 : world_.n_search();
-  while (goodbyes_ < expected && watch.seconds() < kLongest) listen(/*wait=*/true);
+  while ((goodbyes_ < expected || sending_) && watch.seconds() < kLongest) listen(/*wait=*/true);
   mailbox_.flush(kLongest);
 }
 

@@ -8,11 +8,14 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/mailbox.h"
 #include "comm/watchdog.h"
+#include "comm/weights_channel.h"
 #include "comm/world.h"
 #include "run/search_worker.h"
 
@@ -26,19 +29,24 @@ struct Harvest {
 
 class Coordinator {
  public:
-  // `local` is the worker of a world of one, else null.
-  Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local);
+  // `local` is the worker of a world of one, else null. `sent_as`: how weights travel (run/flat_weights.h).
+  Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as);
 
   // Grows all items under the current policy. `progress(records so far)` is called as they come.
   Harvest grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t items_done)>& progress);
 
-  // A new policy version for every search rank; each answers with a report of the time since the last one.
-  void publish(const ModelWeights& weights, int64_t policy_version);
+  // A new policy version for every search rank; each answers with a report of the time since the last one. The values
+  // go out while this rank does other things and listens now and then; the transfer before must have ended, and is
+  // waited for. fp32 values are sent from where they are.
+  void publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version);
+  // Of transfers that have ended since the last call; and bytes handed to each search rank since the start.
+  double take_weights_seconds() { return std::exchange(weights_seconds_, 0); }
+  int64_t weights_bytes() const { return weights_bytes_; }
 
   // Gives the other learners the step's batch and the word to train on it.
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
-  // Between pieces of long local work: takes messages in, so that senders' buffers drain.
+  // Between pieces of long local work: takes messages in, so that senders' buffers drain, and moves weights on.
   void keep_alive() { listen(/*wait=*/false); }
 
   // Ends the loops of all other ranks, and takes in what they still send.
@@ -52,12 +60,20 @@ class Coordinator {
   void assign(int rank, size_t count);
   void handle(Envelope&& envelope);
   void listen(bool wait);
+  void move_weights();
+  void finish_weights();
+  void abort_if_silent(const char* phase);
   std::vector<int> others() const;
 
   World& world_;
   Mailbox& mailbox_;
   RanksParams params_;
   SearchWorker* local_;
+  DType sent_as_;
+  WeightsChannel channel_;
+  bool sending_ = false;
+  double weights_seconds_ = 0;
+  int64_t weights_bytes_ = 0;
   Watchdog watchdog_;
   int64_t policy_version_ = 0;
   std::deque<AssignMessage::Item> queue_;

@@ -19,7 +19,7 @@ namespace deepsearch {
 struct StepSeconds {
   double wait = 0;     // for trees
   double learn = 0;    // forward, backward, optimiser
-  double weights = 0;  // publishing the policy
+  double weights = 0;  // publishing the policy, and the transfers that ended in the step (beside other work)
   double logging = 0;  // HDF5
   double checkpoint = 0;
   double total = 0;

@@ -13,8 +13,9 @@ namespace deepsearch {
 
 namespace {
 
-constexpr double kPatience = 0.05;  // seconds an idle rank sleeps at a time
-constexpr double kFarewell = 5;     // seconds for the last messages to leave
+constexpr double kPatience = 0.05;    // seconds an idle rank sleeps at a time
+constexpr double kReceiving = 0.001;  // … while weights are coming in
+constexpr double kFarewell = 5;       // seconds for the last messages to leave
 
 bool says_stop(const AnyMessage& message) {
   const auto* control = std::get_if<ControlMessage>(&message);
@@ -46,11 +47,12 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
   const char* phase = nullptr;
   for (;;) {
     const Stopwatch waiting;
-    std::optional<Envelope> envelope = worker.idle() ? mailbox.wait(kPatience) : mailbox.receive();
+    const double patience = worker.receiving() ? kReceiving : kPatience;
+    std::optional<Envelope> envelope = worker.idle() ? mailbox.wait(patience) : mailbox.receive();
     if (worker.idle()) worker.add_waiting(waiting.seconds());
     for (; envelope; envelope = mailbox.receive()) {
       if (says_stop(envelope->message)) {
-        worker.cancel();
+        worker.cancel(kFarewell);
         ReportMessage goodbye;
         goodbye.last = true;
         mailbox.send(world.coordinator_rank(), goodbye);
@@ -60,6 +62,7 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
       if (const auto* assign = std::get_if<AssignMessage>(&envelope->message)) worker.handle(*assign);
       if (const auto* weights = std::get_if<WeightsMessage>(&envelope->message)) worker.handle(*weights);
     }
+    worker.receive_weights();
     worker.pump();
     notice.send_if_asked(world, mailbox);
     if (phase != worker.phase()) heartbeat.enter_phase(phase = worker.phase(), now_seconds());

@@ -1,5 +1,7 @@
 #include "run/search_worker.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -15,20 +17,23 @@ SearchWorker::SearchWorker(World& world, Mailbox& mailbox, const Config& config,
     : world_(world),
       mailbox_(mailbox),
       config_(config),
+      model_(model),
+      channel_(world),
       part_(part),
       engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank(),
                           world.ranks_on_host())),
       forest_(*engine_, verifier, config.search,
-              {.seed = static_cast<uint64_t>(config.run.seed), .made_by_rank = world.rank()}) {
-  weights_.config = model;
-  for (const TensorShape& tensor : expected_tensors(model)) {
-    int64_t values = 1;
-    for (const int64_t extent : tensor.shape) values *= extent;
-    weights_.tensors.push_back({tensor.name, tensor.shape, std::vector<float>(static_cast<size_t>(values))});
+              {.seed = static_cast<uint64_t>(config.run.seed), .made_by_rank = world.rank()}) {}
+
+void SearchWorker::handle(const AssignMessage& message) {
+  if (receiving()) {
+    deferred_.push_back(message);
+  } else {
+    assign(message);
   }
 }
 
-void SearchWorker::handle(const AssignMessage& message) {
+void SearchWorker::assign(const AssignMessage& message) {
   if (message.policy_version != engine_->policy_version()) {
     failure("assigned work for policy version {}, but this rank has version {}", message.policy_version,
             engine_->policy_version());
@@ -42,13 +47,52 @@ void SearchWorker::handle(const AssignMessage& message) {
   }
 }
 
-void SearchWorker::handle(const WeightsMessage& message) {
-  if (engine_->policy_version() >= 0 && message.policy_version > 0) {
-    mailbox_.send(world_.coordinator_rank(), take_report(message.policy_version));
-  }
+void SearchWorker::report_step(int64_t next_version) {
+  if (engine_->policy_version() < 0 || next_version <= 0) return;
+  mailbox_.send(world_.coordinator_rank(), take_report(next_version));
+}
+
+void SearchWorker::set_weights(const WeightSource& weights, int64_t policy_version) {
+  report_step(policy_version);
   const ScopedPhase phase(phases_, "weights");
-  unflatten(message.values, weights_);
-  engine_->set_weights(weights_, message.policy_version);
+  engine_->set_weights(weights, policy_version);
+}
+
+void SearchWorker::handle(const WeightsMessage& message) {
+  report_step(message.policy_version);
+  announced_.push_back(message);
+  receive_weights();
+}
+
+void SearchWorker::receive_weights() {
+  while (receiving()) {
+    const WeightsMessage& next = announced_.front();
+    if (!taking_) {
+      const DType type = type_of(next.precision);
+      if (!incoming_ || incoming_->type() != type) incoming_ = std::make_shared<FlatWeights>(model_, type);
+      if (next.bytes != incoming_->bytes()) {
+        failure("policy version {} has {} bytes, this rank's model {}", next.policy_version, next.bytes,
+                incoming_->bytes());
+      }
+      channel_.start_receive(incoming_->parts(), incoming_);
+      taking_ = true;
+    }
+    if (!channel_.progress()) return;
+    {
+      const ScopedPhase phase(phases_, "weights");
+      engine_->set_weights(*incoming_, next.policy_version);
+    }
+    announced_.pop_front();
+    taking_ = false;
+    std::deque<AssignMessage> waiting = std::exchange(deferred_, {});
+    for (AssignMessage& message : waiting) {
+      if (message.policy_version == engine_->policy_version() || !receiving()) {
+        assign(message);
+      } else {
+        deferred_.push_back(std::move(message));
+      }
+    }
+  }
 }
 
 void SearchWorker::start(const AssignMessage::Item& item, Work work) {
@@ -81,7 +125,8 @@ bool SearchWorker::idle() const {
 }
 
 const char* SearchWorker::phase() const {
-  return idle() ? "waiting for work" : "searching";
+  if (!idle()) return "searching";
+  return receiving() ? "taking weights" : "waiting for work";
 }
 
 void SearchWorker::finish(TreeRecord&& record) {
@@ -149,10 +194,16 @@ ReportMessage SearchWorker::take_report(int64_t step) {
   return report;
 }
 
-void SearchWorker::cancel() {
+void SearchWorker::cancel(double patience_seconds) {
   forest_.cancel_all();
   forest_.take_finished();
   running_.clear();
+  deferred_.clear();
+  const Stopwatch watch;
+  while (receiving() && watch.seconds() < patience_seconds) {
+    receive_weights();
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
 }
 
 }  // namespace deepsearch

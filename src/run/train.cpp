@@ -14,6 +14,7 @@
 #include "core/version.h"
 #include "learn/trainer.h"
 #include "run/coordinator.h"
+#include "run/flat_weights.h"
 #include "run/ranks.h"
 #include "run/search_worker.h"
 #include "run/setup.h"
@@ -48,7 +49,7 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
                 std::optional<RunWriter>& store) {
   const Stopwatch watch;
   store.emplace(rank.folder, rank.info, metric_row_tables());
-  Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local);
+  Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local, type_sent(rank.config.engine));
   Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
                     rank.start);
   ending.finished = training.run();

@@ -39,7 +39,7 @@ Training::Training(const Config& config, const Task& task, const ProblemSource& 
       trainer_(trainer),
       store_(store),
       folder_(std::move(folder)),
-      weights_(start),
+      weights_(std::shared_ptr<void>(), &start),  // not owned: it outlives this
       progress_("training", config.learn.steps, /*enabled=*/true) {}
 
 bool Training::run() {
@@ -74,10 +74,10 @@ bool Training::one_step() {
   seconds.learn = learning.seconds();
 
   const Stopwatch publishing;
-  weights_ = trainer_.weights();
+  weights_ = std::make_shared<const ModelWeights>(trainer_.weights());
   ++step_;
   coordinator_.publish(weights_, step_);
-  seconds.weights = publishing.seconds();
+  seconds.weights = publishing.seconds() + coordinator_.take_weights_seconds();
 
   seconds.total = total.seconds();
   seconds.logging = store_.seconds_spent() - logged_;
@@ -228,7 +228,7 @@ void Training::record_search() {
 void Training::save_checkpoint() {
   const Stopwatch watch;
   const std::filesystem::path folder = folder_ / "checkpoints" / fmt::format("step-{:06}", step_);
-  save_policy(folder, weights_, task_);
+  save_policy(folder, *weights_, task_);
   checkpoint_seconds_ += watch.seconds();
   log_info("step {}: saved checkpoints/{}", step_, folder.filename().string());
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -61,9 +62,9 @@ class Training {
   Trainer& trainer_;
   RunWriter& store_;
   std::filesystem::path folder_;
-  ModelWeights weights_;      // current policy
-  int64_t step_ = 0;          // done; also the policy version
-  int64_t next_problem_ = 0;  // index in the training split
+  std::shared_ptr<const ModelWeights> weights_;  // current policy; the coordinator may still be sending it
+  int64_t step_ = 0;                             // done; also the policy version
+  int64_t next_problem_ = 0;                     // index in the training split
   int64_t tokens_trained_ = 0;
   int64_t evaluation_tokens_ = 0;  // not part of a run's cost
   int64_t shown_tokens_ = 0;

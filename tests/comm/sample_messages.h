@@ -80,7 +80,8 @@ inline std::vector<AnyMessage> sample_messages() {
   tree.tree = sample_tree();
   WeightsMessage weights;
   weights.policy_version = 3;
-  weights.values = {0.5F, -0.25F, 1e-30F};
+  weights.precision = WeightsMessage::Precision::kBf16;
+  weights.bytes = int64_t{3} << 32;
   HeartbeatMessage heartbeat;
   heartbeat.host = "n07";
   heartbeat.phase = "searching";

@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <random>
+#include <span>
 #include <unistd.h>
+#include <utility>
 
 #include <mpi.h>
 
@@ -16,6 +19,7 @@
 #include "comm/mailbox.h"
 #include "comm/sample_messages.h"
 #include "comm/watchdog.h"
+#include "comm/weights_channel.h"
 #include "comm/world.h"
 #include "comm/world_impl.h"
 #include "core/error.h"
@@ -75,39 +79,41 @@ void check_start_up(World& world) {
 }
 
 // Contents that depend on sender and number, so that a mixed-up piece is seen.
-WeightsMessage numbered(int from, int number, size_t floats) {
-  WeightsMessage message;
-  message.policy_version = 1000 * from + number;
-  message.values.resize(floats);
-  for (size_t i = 0; i < floats; ++i)
-    message.values[i] = static_cast<float>((i * 7 + index(from) * 31 + index(number)) % 4093);
+ControlMessage numbered(int from, int number, size_t bytes) {
+  ControlMessage message;
+  message.step = 1000 * from + number;
+  message.why.resize(bytes);
+  for (size_t i = 0; i < bytes; ++i) {
+    message.why[i] = static_cast<char>((i * 7 + index(from) * 31 + index(number) + i / 4093) % 251);
+  }
   return message;
 }
 
 // Every rank sends messages of all sizes to every rank, itself included, and takes what the others send while it does.
 void check_order_and_sizes(World& world) {
-  // Around the 4 MiB a piece has (header 32 bytes, version and count 16), up to 20 MiB.
-  const std::vector<size_t> sizes = {0, 1, 1'000, 5'242'880, 2, (4U << 20) / 4 - 12, (4U << 20) / 4 - 11, 2'500'000, 0};
+  // Around the 4 MiB a piece has (header 32 bytes; command, step and length 17 or 20), up to 20 MiB.
+  const std::vector<size_t> sizes = {
+      0, 1, 4'000, 20U << 20, 2, (4U << 20) - 52, (4U << 20) - 49, (4U << 20) - 48, 10'000'000, 0};
   Mailbox mailbox(world);
   for (size_t i = 0; i < sizes.size(); ++i) {
     for (int to = 0; to < world.size(); ++to) {
-      if (sizes[i] > 2'000'000 && to != (world.rank() + 1) % world.size()) continue;
+      if (sizes[i] > 8'000'000 && to != (world.rank() + 1) % world.size()) continue;
       mailbox.send(to, numbered(world.rank(), static_cast<int>(i), sizes[i]));
     }
   }
   std::map<int, int> last;
   size_t expected = 0;
-  for (size_t size : sizes) expected += size > 2'000'000 ? 1 : index(world.size());
+  for (size_t size : sizes) expected += size > 8'000'000 ? 1 : index(world.size());
   for (size_t got = 0; got < expected; ++got) {
     const auto envelope = mailbox.wait(60.0);
     CHECK(envelope.has_value());
     if (!envelope) return;
-    const auto& message = std::get<WeightsMessage>(envelope->message);
-    const int number = static_cast<int>(message.policy_version % 1000);
-    CHECK(message.policy_version / 1000 == envelope->from);
+    const auto& message = std::get<ControlMessage>(envelope->message);
+    const int number = static_cast<int>(message.step % 1000);
+    CHECK(message.step / 1000 == envelope->from);
     CHECK(!last.contains(envelope->from) || last[envelope->from] < number);
     last[envelope->from] = number;
-    CHECK(message.values == numbered(envelope->from, number, sizes[index(number)]).values);
+    CHECK(message.why == numbered(envelope->from, number, sizes[index(number)]).why);
   }
   mailbox.flush(60.0);
   CHECK(!mailbox.receive());
@@ -136,15 +142,15 @@ void check_send_all(World& world) {
   if (world.is_coordinator()) {
     std::vector<int> everyone;
     for (int rank = 0; rank < world.size(); ++rank) everyone.push_back(rank);
-    mailbox.send_all(everyone, numbered(0, 7, 1'500'000));
-    CHECK(mailbox.bytes_sent() > 6'000'000LL * world.size());
+    mailbox.send_all(everyone, numbered(0, 7, 6'000'000));
+    CHECK(mailbox.bytes_sent() > 5'999'999LL * world.size());
   }
   const auto envelope = mailbox.wait(60.0);
   CHECK(envelope && envelope->from == world.coordinator_rank());
-  CHECK(envelope && std::get<WeightsMessage>(envelope->message).values == numbered(0, 7, 1'500'000).values);
+  CHECK(envelope && std::get<ControlMessage>(envelope->message).why == numbered(0, 7, 6'000'000).why);
   world.barrier("between");
   // Two ranks that flush towards each other with unread mail must both come out of it.
-  mailbox.send((world.rank() + 1) % world.size(), numbered(world.rank(), 1, 3'000'000));
+  mailbox.send((world.rank() + 1) % world.size(), numbered(world.rank(), 1, 12'000'000));
   mailbox.flush(60.0);
   CHECK(mailbox.wait(60.0).has_value());
   world.barrier("send_all");
@@ -225,6 +231,84 @@ void check_collectives(World& world) {
   CHECK(std::isnan(group->all_reduce_max(group->rank() == size - 1 ? std::nan("") : 1.0)));
 }
 
+// Several transfers on their way, ended in another order, with blocking calls between them on ranks that wait for
+// different things meanwhile.
+void check_transfers(World& world) {
+  if (!world.learns()) return;
+  const auto group = make_learner_collectives(world, Transport::kMpi);
+  const int size = group->size();
+  const size_t me = index(group->rank());
+  constexpr size_t kPart = 300'001;
+  const size_t n = kPart * index(size);
+  std::vector<float> sum = contribution(0, n);
+  for (int r = 1; r < size; ++r) {
+    const std::vector<float> other = contribution(r, n);
+    for (size_t i = 0; i < n; ++i) sum[i] += other[i];
+  }
+  std::vector<float> a = contribution(group->rank(), n);
+  std::vector<float> b = a;
+  std::vector<float> c = a;
+  std::vector<std::byte> bytes(3 * index(size));
+  const std::vector<std::byte> own(3, static_cast<std::byte>(me + 1));
+  Transfer first = group->start_all_reduce_sum(a);
+  Transfer second = group->start_reduce_scatter_sum(b, std::span<float>(b).subspan(kPart * me, kPart));
+  Transfer third = group->start_all_gather(own, bytes);
+  Transfer fourth = group->start_all_reduce_sum(c);
+  if (me == 0) fourth.wait();
+  CHECK(group->all_reduce_sum(1.0) == size);
+  third.wait();
+  while (!second.done()) group->progress();
+  second.wait();
+  fourth.wait();
+  first.wait();
+  CHECK(same_bits(a, sum) && same_bits(c, sum));
+  CHECK(std::equal(b.begin() + static_cast<std::ptrdiff_t>(kPart * me),
+                   b.begin() + static_cast<std::ptrdiff_t>(kPart * (me + 1)),
+                   sum.begin() + static_cast<std::ptrdiff_t>(kPart * me)));
+  for (size_t i = 0; i < bytes.size(); ++i) CHECK(bytes[i] == static_cast<std::byte>(i / 3 + 1));
+}
+
+std::byte weight_byte(size_t i, int number) {
+  return static_cast<std::byte>((i * 7 + i / 65'521 + index(number) * 31) % 251);
+}
+
+// Transfers of many small and a few large parts, one after the other; the coordinator's buffers go away at once.
+void check_weights(World& world) {
+  if (world.size() == 1) return;
+  WeightsChannel channel(world);
+  CHECK(!channel.busy() && channel.progress());
+  const std::vector<size_t> sizes = {1, 0, 40U << 20, 100, (16U << 20) + 1};
+  for (int number = 0; number < 3; ++number) {
+    std::vector<size_t> parts = sizes;
+    parts.insert(parts.begin(), index(200 * number), 37);
+    auto buffers = std::make_shared<std::vector<std::vector<std::byte>>>();
+    for (const size_t size : parts) buffers->emplace_back(size);
+    const bool sends = world.is_coordinator();
+    if (sends) {
+      for (auto& buffer : *buffers) {
+        for (size_t i = 0; i < buffer.size(); ++i) buffer[i] = weight_byte(i, number);
+      }
+      std::vector<std::span<const std::byte>> spans(buffers->begin(), buffers->end());
+      channel.start_send(spans, std::exchange(buffers, nullptr));
+    } else if (world.searches()) {
+      std::vector<std::span<std::byte>> spans(buffers->begin(), buffers->end());
+      channel.start_receive(spans, nullptr);
+    }
+    Backoff backoff(world.rank() % 2 == 0 ? 100 : 0);
+    while (!channel.progress()) backoff.pause();
+    if (!world.searches()) continue;
+    for (const auto& buffer : *buffers) {
+      size_t wrong = 0;
+      for (size_t i = 0; i < buffer.size(); ++i) wrong += buffer[i] == weight_byte(i, number) ? 0 : 1;
+      CHECK(wrong == 0);
+    }
+    size_t total = 0;
+    for (const size_t size : parts) total += size;
+    CHECK(channel.bytes() == static_cast<int64_t>(total) && channel.seconds() > 0);
+  }
+  world.barrier("weights");
+}
+
 int run_checks(World& world, int learners) {
   check_roles(world, learners);
   check_start_up(world);
@@ -233,9 +317,32 @@ int run_checks(World& world, int learners) {
   check_send_all(world);
   check_heartbeats(world);
   check_collectives(world);
+  check_transfers(world);
+  check_weights(world);
   const std::string error = world.first_error(failures > 0 ? fmt::format("{} checks failed", failures) : "");
   if (world.rank() == 0 && error.empty()) std::printf("comm: all checks passed on %d ranks\n", world.size());
   return error.empty() ? 0 : 1;
+}
+
+// Not a check: how fast a policy of `megabytes` reaches all search ranks when they only wait for it.
+int show_weights_rate(World& world, size_t megabytes) {
+  const auto buffer = std::make_shared<std::vector<std::byte>>(megabytes * 1'000'000, std::byte{1});
+  WeightsChannel channel(world);
+  for (int round = 0; round < 3; ++round) {
+    world.barrier("rate");
+    const Stopwatch watch;
+    if (world.is_coordinator()) channel.start_send({*buffer}, buffer);
+    if (world.searches()) channel.start_receive({*buffer}, buffer);
+    Backoff backoff(2000);
+    while (!channel.progress()) backoff.pause();
+    world.barrier("rate");
+    if (world.is_coordinator()) {
+      std::printf("%zu MB to %d search ranks: %.3f s, %.2f GB/s a rank; the coordinator's part %.3f s\n", megabytes,
+                  world.n_search(), watch.seconds(), static_cast<double>(megabytes) / 1e3 / watch.seconds(),
+                  channel.seconds());
+    }
+  }
+  return 0;
 }
 
 // The others wait for what will never come; only the failing rank's end can end them.
@@ -249,6 +356,7 @@ int run(const std::string& mode, int learners, World& world) {
   params.learners = learners;
   world.assign_roles(params);
   if (mode == "checks") return run_checks(world, learners);
+  if (mode == "weights_rate") return show_weights_rate(world, 500);
   const bool fails = world.rank() == 1;
   if (!fails) {
     wait_for_ever(world);
