@@ -180,6 +180,7 @@ void add_learn_bench(CLI::App& bench, CommandLine& line) {
                    "rows (32 of 192), prefix (8 of 192, first half shared), task (trees of the task), deep (a tree of "
                    "the published shape, scaled), step (generation and update)")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(kCases), std::end(kCases))));
   command->add_option("--repetitions", options->repetitions, "The median counts; one more warms up")
       ->check(CLI::Range(1, 1000));
