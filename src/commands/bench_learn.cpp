@@ -53,6 +53,7 @@ void print_head() {
 
 nlohmann::ordered_json json_of(const PackingFigures& figures) {
   return {{"seconds", figures.seconds},
+          {"cpu_seconds", figures.cpu_seconds},
           {"computed_tokens", figures.computed_tokens},
           {"flops", figures.flops},
           {"share_of_peak", figures.share_of_peak},
@@ -117,6 +118,7 @@ void bench_step(Bench& bench) {
              format_bytes(static_cast<uint64_t>(f.peak_bytes)));
   bench.results.push_back({{"case", "step"},
                            {"seconds", f.seconds},
+                           {"cpu_seconds", f.cpu_seconds},
                            {"generation", f.generation},
                            {"learning", f.learning},
                            {"peak_bytes", f.peak_bytes}});
