@@ -53,6 +53,7 @@ void print_head() {
 
 nlohmann::ordered_json json_of(const PackingFigures& figures) {
   return {{"seconds", figures.seconds},
+          {"cpu_seconds", figures.cpu_seconds},
           {"computed_tokens", figures.computed_tokens},
           {"flops", figures.flops},
           {"share_of_peak", figures.share_of_peak},
@@ -117,6 +118,7 @@ void bench_step(Bench& bench) {
              format_bytes(static_cast<uint64_t>(f.peak_bytes)));
   bench.results.push_back({{"case", "step"},
                            {"seconds", f.seconds},
+                           {"cpu_seconds", f.cpu_seconds},
                            {"generation", f.generation},
                            {"learning", f.learning},
                            {"peak_bytes", f.peak_bytes}});
@@ -180,6 +182,7 @@ void add_learn_bench(CLI::App& bench, CommandLine& line) {
                    "rows (32 of 192), prefix (8 of 192, first half shared), task (trees of the task), deep (a tree of "
                    "the published shape, scaled), step (generation and update)")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(kCases), std::end(kCases))));
   command->add_option("--repetitions", options->repetitions, "The median counts; one more warms up")
       ->check(CLI::Range(1, 1000));

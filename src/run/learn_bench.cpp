@@ -66,15 +66,19 @@ PackingFigures measure(const ModelWeights& start, LearnParams learn, Packing pac
   const std::vector<std::vector<Row>> minibatches = {rows};
   PackingFigures figures;
   std::vector<double> seconds;
+  std::vector<double> cpu;
   for (int64_t i = 0; i <= repetitions; ++i) {
     const Stopwatch watch;
+    const double cpu_before = cpu_seconds();
     const TrainStats stats = trainer.train(minibatches, {});
     if (i > 0) seconds.push_back(watch.seconds());
+    if (i > 0) cpu.push_back(cpu_seconds() - cpu_before);
     figures.computed_tokens = stats.computed_tokens;
     figures.flops = stats.flops;
     figures.share_of_peak = stats.peak_flops;
   }
   figures.seconds = median(seconds);
+  figures.cpu_seconds = median(cpu);
   figures.share_of_peak = figures.share_of_peak > 0 ? figures.flops / figures.seconds / figures.share_of_peak : 0;
   figures.peak_bytes = peak_memory();
   return figures;
@@ -199,8 +203,10 @@ StepFigures measure_step(const ModelWeights& start, const LearnParams& learn, Co
   std::vector<double> whole;
   std::vector<double> generation;
   std::vector<double> learning;
+  std::vector<double> cpu;
   for (int64_t i = 0; i <= repetitions; ++i) {
     const Stopwatch watch;
+    const double cpu_before = cpu_seconds();
     const std::vector<Row> rows = generate_rows(engine, shape, random, static_cast<uint64_t>(i));
     const double generated = watch.seconds();
     trainer.train({rows}, {});
@@ -208,10 +214,12 @@ StepFigures measure_step(const ModelWeights& start, const LearnParams& learn, Co
     engine.set_weights(trainer.weights(), i + 1);
     if (i == 0) continue;
     whole.push_back(watch.seconds());
+    cpu.push_back(cpu_seconds() - cpu_before);
     generation.push_back(generated);
     learning.push_back(learned - generated);
   }
   return {.seconds = median(whole),
+          .cpu_seconds = median(cpu),
           .generation = median(generation),
           .learning = median(learning),
           .peak_bytes = peak_memory()};

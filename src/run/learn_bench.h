@@ -41,7 +41,8 @@ std::vector<Row> task_tree_rows(const Config& config, const Task& task, const Ve
 // --- Measures.
 
 struct PackingFigures {
-  double seconds = 0;  // of one training step: forward, backward, update; the median
+  double seconds = 0;      // of one training step: forward, backward, update; the median
+  double cpu_seconds = 0;  // of processor time, likewise: what a busy machine cannot spoil
   int64_t computed_tokens = 0;
   double share_of_peak = 0;  // model FLOP over seconds over the peak; 0: peak not known
   double flops = 0;
@@ -69,7 +70,8 @@ struct StepShape {
   int64_t new_tokens = 128;
 };
 struct StepFigures {
-  double seconds = 0;  // generation, one update and the new weights in the engine: the median
+  double seconds = 0;      // generation, one update and the new weights in the engine: the median
+  double cpu_seconds = 0;  // the same in processor time
   double generation = 0;
   double learning = 0;
   int64_t peak_bytes = 0;

@@ -13,6 +13,7 @@ namespace deepsearch {
 namespace {
 
 constexpr double kFloat = 4;
+constexpr double kProgram = 4e8;  // resident of the program and LibTorch, measured; a GPU's part is reserved_gb
 constexpr double kGiga = 1e9;
 
 double parameters(const PlanInput& input) {
@@ -49,11 +50,16 @@ double microbatch_tokens(const PlanInput& input) {
   return std::max(static_cast<double>(input.learn.tokens_per_microbatch), input.work.longest_row);
 }
 
+// Padded rows are not checkpointed (decoder.h).
+bool checkpoints(const LearnParams& learn) {
+  return learn.checkpoint_activations && learn.packing == Packing::kTree;
+}
+
 double activation_bytes(const PlanInput& input) {
   const ModelConfig& m = input.model;
   const auto layers = static_cast<double>(m.n_layers);
   const auto hidden = static_cast<double>(m.hidden_size);
-  const double kept = input.learn.checkpoint_activations ? layers * hidden + layer_values(m) : layers * layer_values(m);
+  const double kept = checkpoints(input.learn) ? layers * hidden + layer_values(m) : layers * layer_values(m);
   // Beside the layers: the final norm's input and output, and their gradients.
   const double values = kept + backward_values(m) + 4 * hidden;
   return microbatch_tokens(input) * values * compute_bytes(input.learn);
@@ -64,7 +70,7 @@ double activation_bytes(const PlanInput& input) {
 double joined_bytes(const PlanInput& input) {
   const ModelConfig& m = input.model;
   const auto columns = static_cast<double>((m.n_heads + 2 * m.n_kv_heads) * m.head_dim + 2 * m.intermediate_size);
-  const double layers = input.learn.checkpoint_activations ? 1 : static_cast<double>(m.n_layers);
+  const double layers = checkpoints(input.learn) ? 1 : static_cast<double>(m.n_layers);
   return layers * columns * static_cast<double>(m.hidden_size) * compute_bytes(input.learn);
 }
 
@@ -162,11 +168,12 @@ RankMemory learner_memory(const PlanInput& input) {
   add("rotation tables", width * static_cast<double>(input.model.max_positions * input.model.head_dim), "");
   // On a host the weights that it started from and those it published last lie beside them.
   add("start and last published weights", input.hardware.gpu ? 0 : 2 * kFloat * n, "");
+  add("program and libraries", input.hardware.gpu ? 0 : kProgram, "");
   const double activations = activation_bytes(input);
   const double logits = logits_bytes(input);
   const double joined = joined_bytes(input);
   add("activations of a micro-batch", activations,
-      fmt::format("learn.tokens_per_microbatch{}", learn.checkpoint_activations ? ", checkpoint_activations" : ""));
+      fmt::format("learn.tokens_per_microbatch{}", checkpoints(learn) ? ", checkpoint_activations" : ""));
   add("joined matrices", joined, "");
   add("logits of a chunk", logits, "");
   // New weights as tensors, as one vector and as a message, when the activations are gone.
@@ -182,6 +189,7 @@ RankMemory search_memory(const PlanInput& input, double room) {
       {fmt::format("weights, {}", engine_weight_name(input)), n * engine_weight_bytes(input), "engine.weights"});
   // The start, the last received, and the message as it came and as numbers.
   if (!engine_on_gpu(input)) memory.terms.push_back({"start and received weights", 4 * kFloat * n, ""});
+  if (!input.hardware.gpu && !input.one_rank) memory.terms.push_back({"program and libraries", kProgram, ""});
   memory.terms.push_back({"a pass", pass_bytes(input), "engine.max_batch, engine.prefill_chunk"});
   const bool given = input.engine.kv_memory_mb > 0;
   memory.terms.push_back({"KV cache",
@@ -262,7 +270,7 @@ std::vector<Change> changes_of(const PlanInput& input) {
     changes.push_back({fmt::format("[learn].tokens_per_microbatch = {}", tokens),
                        [tokens](PlanInput& p) { p.learn.tokens_per_microbatch = tokens; }});
   }
-  if (!input.learn.checkpoint_activations) {
+  if (!checkpoints(input.learn) && input.learn.packing == Packing::kTree) {
     changes.push_back(
         {"[learn].checkpoint_activations = true", [](PlanInput& p) { p.learn.checkpoint_activations = true; }});
     for (int64_t tokens = input.learn.tokens_per_microbatch / 2; tokens >= static_cast<int64_t>(input.work.longest_row);

@@ -90,7 +90,7 @@ StepTime step_time(const PlanInput& input) {
   double passes = 3;  // forward, and twice that for backward
   if (learn.kl_coef > 0) passes += 1;
   if (learn.behaviour == Behaviour::kRecomputed) passes += 1 / epochs;
-  const double done = passes * forward + (learn.checkpoint_activations ? layers : 0);
+  const double done = passes * forward + (learn.checkpoint_activations && tree ? layers : 0);
   const double peak = kTera * hardware.tflops(learn.compute) * share_of_device(input.learners_per_device());
   time.learning = done / (learners * peak * hardware.learn_share);
 

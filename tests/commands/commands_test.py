@@ -137,6 +137,24 @@ def test_benches_print_and_write_their_figures(model, tmp_path):
     assert json.loads(out.read_text())[0]["vocab"] == 500
 
 
+def test_bench_learn_measures_both_ways(model, tmp_path):
+    out = tmp_path / "figures.json"
+    common = ("bench", "learn", CONFIGS / "quickstart.toml", "--repetitions", 1, "--json", out)
+    table = run(*common, "--cases", "prefix,deep,step", "--scale", 256, "--model", model).stdout
+    prefix, deep, step = json.loads(out.read_text())
+    assert prefix["row_tokens"] == 8 * 192
+    assert 850 < prefix["packed"]["computed_tokens"] <= 96 + 8 * 96  # of 64 tokens, two agree now and then
+    assert prefix["unpacked"]["computed_tokens"] == 8 * 192
+    assert deep["row_tokens"] == 8 * (4 + 64)
+    assert 1 < deep["allowed"] < 8
+    for case in (prefix, deep):
+        for way in (case["packed"], case["unpacked"]):
+            assert way["seconds"] > 0 and way["flops"] > 0 and way["peak_bytes"] > 0 and 0 < way["share_of_peak"] < 1.5
+    assert step["seconds"] >= step["generation"] + step["learning"] > 0
+    assert "GRPO step, 8 prompts of 16" in table
+    assert "nothing not in" in run(*common, "--cases", "nothing", code=2).stderr
+
+
 def test_bad_input_is_one_line_and_writes_nothing(model, prompts, tmp_path):
     out = tmp_path / "out.jsonl"
     source = tmp_path / "in.jsonl"

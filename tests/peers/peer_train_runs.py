@@ -1,7 +1,7 @@
 """One peer's share of training_side_by_side.py, in a process of its own: `peer_train_runs.py JOB.json RESULT.json`.
 
 The job names what is timed: "rows" and "tree" (PyTorch's eager Llama, torch.optim.AdamW) or "grpo" (TRL). The result
-has seconds by variant, each the median of the repetitions after one that warms up, and peak memory.
+has seconds of processor time by variant, each the median of the repetitions after one that warms up, and peak memory.
 """
 
 import json
@@ -17,9 +17,9 @@ def median_seconds(step, repetitions: int) -> float:
     step()
     seconds = []
     for _ in range(repetitions):
-        start = time.perf_counter()
+        start = time.process_time()
         step()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return statistics.median(seconds)
 
 
@@ -148,10 +148,10 @@ def grpo_variants(job: dict) -> dict:
             self.seconds = []
 
         def on_step_begin(self, *_: object, **__: object) -> None:
-            self.start = time.perf_counter()
+            self.start = time.process_time()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            self.seconds.append(time.perf_counter() - self.start)
+            self.seconds.append(time.process_time() - self.start)
 
     vocabulary, rng = job["shape"]["vocab"], random.Random(1)
     prompts = [

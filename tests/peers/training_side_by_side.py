@@ -1,4 +1,4 @@
-"""Measures our training on one CPU core beside PyTorch's eager Llama and TRL's GRPOTrainer: seconds a step.
+"""Measures our training on one CPU core beside PyTorch's eager Llama and TRL's GRPOTrainer: processor seconds a step.
 
     training_side_by_side.py --binary build/release/src/deepsearch [--models m1,m2] [--measures rows,prefix,step]
                              [--core N] [--repetitions 3] [--json FILE]
@@ -20,7 +20,8 @@ What is not installed is left out, and that is said. Models: those of side_by_si
           with transformers' generate() and a constant reward, no vLLM.
 
 One process after the other, each pinned to the same core, one thread; the first step warms up, of the rest the median
-counts. PyTorch computes logits where a token is predicted only, as we do. Peak memory is the process', its libraries
+counts. Seconds are of processor time, which other work on the machine spoils least; each process has one thread.
+PyTorch computes logits where a token is predicted only, as we do. Peak memory is the process', its libraries
 included. Exit code 0: measured; 1: a peer failed; 2: nothing to measure.
 """
 
@@ -60,10 +61,10 @@ def measure_ours(pinned: Pinned, binary: Path, measure: str, model: str, repetit
         core = pinned.run([binary, "bench", "learn", *options, "--threads", "1"])
         (found,) = json.loads(report.read_text(encoding="utf-8"))
     if measure == "step":
-        return {OURS: {"seconds": found["seconds"], "peak_bytes": found["peak_bytes"], "core": core}}
+        return {OURS: {"seconds": found["cpu_seconds"], "peak_bytes": found["peak_bytes"], "core": core}}
     figures = {}
     for name, label in (("packed", OURS), ("unpacked", f"{OURS}, unpacked")):
-        figures[label] = {key: found[name][key] for key in ("seconds", "peak_bytes", "share_of_peak")} | {"core": core}
+        figures[label] = {"seconds": found[name]["cpu_seconds"], "peak_bytes": found[name]["peak_bytes"], "core": core}
     return figures
 
 
@@ -81,11 +82,7 @@ def print_table(title: str, figures: dict[str, dict]) -> float | None:
     """Returns the best peer's seconds over ours."""
     print(f"\n{title}\n")
     for name, found in figures.items():
-        mark = (
-            ""
-            if found["core"] >= BUSY
-            else f"   * had {100 * found['core']:.0f} % of its core: measure again when quiet"
-        )
+        mark = "" if found["core"] >= BUSY else f"   * had {100 * found['core']:.0f} % of its core"
         print(f"{name:<32} {found['seconds']:>9.3f} s {found['peak_bytes'] / 1e6:>8.0f} MB{mark}")
     peers = [found["seconds"] for name, found in figures.items() if not name.startswith(OURS)]
     if not peers:
