@@ -116,7 +116,7 @@ step prefill 30 '.' "${DEEPSEARCH[@]}" bench prefill "${SHAPE[@]}"
 step prefix 30 '.' "${DEEPSEARCH[@]}" bench prefix "${SHAPE[@]}" --prefix 8192 --children 8 --set engine.deterministic=false
 step repeatable 50 '.' "${DEEPSEARCH[@]}" bench decode "${SHAPE[@]}" --batches 1,256 --context 1024 --set engine.deterministic=true
 # A tree of the paper's shape: 8 trajectories of 64 steps of 256 tokens, 16k tokens a micro-batch.
-step learn 120 '.' "${DEEPSEARCH[@]}" bench learn --shape qwen2-1.5b --cases deep --scale 256 --repetitions 2 \
+step learn 120 '.' "${DEEPSEARCH[@]}" bench learn --shape qwen2-1.5b --cases deep --scale 1 --repetitions 2 \
     --set learn.compute=bf16 --set learn.checkpoint_activations=true --set learn.tokens_per_microbatch=16384
 
 if [ ${#FAILED[@]} != 0 ]; then

@@ -148,7 +148,13 @@ void run_case(Bench& bench, const std::string& name) {
 
 int bench_learn_command(World& world, const Options& options) {
   if (world.size() > 1) bad_input("bench learn measures one learner: start it without mpirun");
-  std::vector<std::string> overrides = options.overrides;
+  std::vector<std::string> overrides;
+  // Without a file the task is short bags, as the quickstart has them.
+  if (options.config_path.empty()) {
+    overrides = {"task.sizes=[8]", "search.step_tokens=0", "search.max_depth=0", "search.width=4",
+                 "search.illegal=\"prune\""};
+  }
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   if (!options.model.empty()) overrides.push_back("model.path=\"" + options.model + "\"");
   Bench bench;
   bench.options = options;

@@ -166,6 +166,9 @@ void check(const LearnParams& learn, const CreditParams& credit) {
     bad_input("[learn].refill_waves is {}, but nothing is left out to be filled: set skip_uniform = true, or it to 0",
               learn.refill_waves);
   }
+  if (learn.checkpoint_activations && learn.packing == Packing::kNone) {
+    bad_input("[learn].checkpoint_activations works with packing = \"tree\" only: set that, or it to false");
+  }
   if (learn.minibatch_problems > learn.problems) {
     bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", learn.minibatch_problems,
               learn.problems);

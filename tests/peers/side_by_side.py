@@ -54,9 +54,9 @@ PREFIX = {"tokens": 512, "children": 64, "new_tokens": 64}
 PREFIX_TOKENS = PREFIX["children"] * PREFIX["new_tokens"]
 PREFIX_MODELS = ("m1",)
 
-# Root mean square, over the vocabulary, of the difference of log-probabilities from transformers' in fp32. fp32: sums in
-# another order (seen: 3e-6; 1.1 where queries and keys are not permuted for GGUF). int8: rounding (seen: 0.04 for blocks
-# of weights, 0.10 for whole rows; a prompt of one token less makes 0.3).
+# Root mean square, over the vocabulary, of the difference of log-probabilities from transformers' in fp32. fp32: sums
+# in another order (seen: 3e-6; 1.1 where queries and keys are not permuted for GGUF). int8: rounding (seen: 0.04 for
+# blocks of weights, 0.10 for whole rows; a prompt of one token less makes 0.3).
 TOLERANCE = {"fp32": 1e-4, "int8": 0.15}
 
 OURS = "deepsearch"
