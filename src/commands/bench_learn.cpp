@@ -151,8 +151,13 @@ int bench_learn_command(World& world, const Options& options) {
   std::vector<std::string> overrides;
   // Without a file the task is short bags, as the quickstart has them.
   if (options.config_path.empty()) {
-    overrides = {"task.sizes=[8]", "search.step_tokens=0",     "search.max_depth=0",
-                 "search.width=4", "search.illegal=\"prune\"", "learn.overlong=\"none\""};
+    overrides = {"task.sizes=[8]",
+                 "search.step_tokens=0",
+                 "search.max_depth=0",
+                 "search.width=4",
+                 "search.illegal=\"prune\"",
+                 "learn.overlong=\"none\"",
+                 "learn.tokens_per_microbatch=3072"};
   }
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   if (!options.model.empty()) overrides.push_back("model.path=\"" + options.model + "\"");

@@ -3,7 +3,8 @@
 
 // One row tile by the panel's columns: c = plus + Σ_k a(k, row) · b(k, column).
 struct PanelProduct {
-  const float* a;  // [n, kTileRows]
+  const float* a;  // [n, kTileRows]; or, with a row_step, rows of n that far apart
+  int64_t row_step;
   const float* b;  // [n, kPanel]
   int64_t n;
   float* c;
@@ -15,7 +16,11 @@ struct PanelProduct {
   template <int kRows, int kVectors>
   DEEPSEARCH_INLINE void tile(int64_t v) const {
     V acc[kRows][kVectors];
-    multiply<1, kTileRows>(a, b + v * kLanes, kTileVectors * kLanes, kLanes, n, acc);
+    if (row_step == 0) {
+      multiply<1, kTileRows>(a, b + v * kLanes, kTileVectors * kLanes, kLanes, n, acc);
+    } else {
+      multiply_rows(a, row_step, b + v * kLanes, kTileVectors * kLanes, kLanes, n, acc);
+    }
     DEEPSEARCH_UNROLL
     for (int r = 0; r < kRows; ++r) {
       DEEPSEARCH_UNROLL
@@ -93,8 +98,9 @@ void multiply_panels(const PanelBlock& block) {
     const float* b = block.b + c0 * block.n;
     for (int64_t r0 = 0; r0 < block.rows; r0 += kTileRows) {
       const float* plus = block.plus == nullptr ? nullptr : block.plus + r0 * block.plus_stride + c0;
-      tiles_of(PanelProduct{block.a + r0 * block.n, b, block.n, block.c + r0 * block.c_stride + c0, block.c_stride,
-                            columns, plus, block.plus_stride},
+      const float* a = block.a + r0 * (block.a_step == 0 ? block.n : block.a_step);
+      tiles_of(PanelProduct{a, block.a_step, b, block.n, block.c + r0 * block.c_stride + c0, block.c_stride, columns,
+                            plus, block.plus_stride},
                least(kTileRows, block.rows - r0), (columns + kLanes - 1) / kLanes);
     }
   }

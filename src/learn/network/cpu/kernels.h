@@ -63,7 +63,8 @@ struct BackwardTile {
 
 // c[rows, columns] = plus + a · b of packed operands, over n (k of a block).
 struct PanelBlock {
-  const float* a = nullptr;  // pack_rows
+  const float* a = nullptr;  // pack_rows; or plain rows of n, a_step apart
+  int64_t a_step = 0;        // 0: packed
   const float* b = nullptr;  // pack_columns
   int64_t rows = 0, columns = 0, n = 0;
   float* c = nullptr;

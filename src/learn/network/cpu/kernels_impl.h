@@ -72,6 +72,35 @@ DEEPSEARCH_INLINE void multiply(const float* a, const float* b, int64_t step, in
   }
 }
 
+// The same with rows that lie row_step apart, a(r, k) at a[r · row_step + k]: a base for every three, whose others the
+// processor's addresses reach.
+template <int kRows, int kVectors>
+DEEPSEARCH_INLINE void multiply_rows(const float* a, int64_t row_step, const float* b, int64_t step, int64_t across,
+                                     int64_t n, V (&acc)[kRows][kVectors]) {
+  constexpr int kBases = (kRows + 2) / 3;
+  const float* base[kBases];
+  DEEPSEARCH_UNROLL
+  for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * row_step;
+  DEEPSEARCH_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    DEEPSEARCH_UNROLL
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = V::zero();
+  }
+  for (int64_t k = 0; k < n; ++k, b += step) {
+    V line[kVectors];
+    DEEPSEARCH_UNROLL
+    for (int v = 0; v < kVectors; ++v) line[v] = V::load(b + v * across);
+    DEEPSEARCH_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const V x = V::broadcast(base[r / 3][r % 3 * row_step]);
+      DEEPSEARCH_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = V::fma(x, line[v], acc[r][v]);
+    }
+    DEEPSEARCH_UNROLL
+    for (int i = 0; i < kBases; ++i) ++base[i];
+  }
+}
+
 // All vectors of kRows rows: product.tile<rows, vectors>(vector).
 template <int kRows, class Product>
 DEEPSEARCH_INLINE void tiles_across(const Product& product, int64_t vectors) {
