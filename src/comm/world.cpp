@@ -236,12 +236,21 @@ void World::assign_roles(const RanksParams& params) {
         params.stuck_seconds, params.heartbeat_seconds);
   }
   impl_->error_agreed = false;
-  impl_->n_learners = impl_->size == 1 ? 1 : static_cast<int>(learners);
-  impl_->params = params;
-  impl_->assigned = true;
-  const int color = learns() ? 0 : MPI_UNDEFINED;
-  DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_split(impl_->world, color, impl_->rank, &impl_->learners));
-  if (learns()) DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_set_errhandler(impl_->learners, MPI_ERRORS_RETURN));
+  impl_->assign(params, impl_->size == 1 ? 1 : static_cast<int>(learners));
+}
+
+void World::assign_learners(const RanksParams& params) {
+  if (impl_->assigned) failure("{}: roles are assigned once", who());
+  impl_->assign(params, impl_->size);
+}
+
+void World::Impl::assign(const RanksParams& ranks, int learner_count) {
+  n_learners = learner_count;
+  params = ranks;
+  assigned = true;
+  const bool learns = rank >= size - n_learners;
+  DEEPSEARCH_MPI(*this, -1, MPI_Comm_split(world, learns ? 0 : MPI_UNDEFINED, rank, &learners));
+  if (learns) DEEPSEARCH_MPI(*this, -1, MPI_Comm_set_errhandler(learners, MPI_ERRORS_RETURN));
 }
 
 Role World::role() const {

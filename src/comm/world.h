@@ -46,6 +46,8 @@ class World {
 
   // Splits into roles. Impossible layouts (learners < 1, learners ≥ ranks when ranks > 1) are bad_input on all ranks.
   void assign_roles(const RanksParams& params);
+  // Every rank learns and none searches, whatever params.learners says: supervised training.
+  void assign_learners(const RanksParams& params);
   Role role() const;
   bool searches() const;  // kSearch or kBoth
   bool learns() const;

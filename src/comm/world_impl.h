@@ -28,8 +28,9 @@ struct World::Impl {
   bool error_agreed = false;          // all ranks know of the same error, so all of them come to MPI_Finalize
   int exceptions_at_start = 0;
 
-  std::string name_of(int world_rank) const;        // "search 3"
-  std::string describe_rank(int world_rank) const;  // "search 3 (rank 3, host n07)"
+  void assign(const RanksParams& ranks, int learner_count);  // the last ranks learn
+  std::string name_of(int world_rank) const;                 // "search 3"
+  std::string describe_rank(int world_rank) const;           // "search 3 (rank 3, host n07)"
 };
 
 // Throws Error "search 3 (rank 3, host n07): MPI_Isend to learner 0 (rank 4, host n08): MPI_ERR_…". peer −1: none.

@@ -15,7 +15,7 @@
 #include "run/config.h"
 #include "run/generation.h"
 #include "run/policy.h"
-#include "tokenizer/chat_template.h"
+#include "run/prompt_encoder.h"
 
 namespace deepsearch {
 
@@ -40,97 +40,26 @@ struct Options {
   int64_t seed = 1;
 };
 
-std::string known_templates() {
-  std::string names;
-  for (const std::string& name : chat_template_names()) {
-    if (name != "none") names += names.empty() ? name : ", " + name;
-  }
-  return names;
-}
-
 struct Prompt {
   nlohmann::json id;  // as given; the line's number otherwise
   std::vector<Token> tokens;
 };
 
-// Makes prompts of the model's tokens from text, messages or ids.
-class PromptReader {
- public:
-  PromptReader(const Options& options, const Policy& policy)
-      : policy_(policy), system_(options.system), thinking_(!options.no_thinking) {
-    if (options.chat_template == "auto") {
-      const std::optional<std::string> jinja = read_template_text(options.model);
-      if (!jinja) {
-        bad_input("{}: the folder brings no chat template; give --chat-template one of {}", options.model.string(),
-                  known_templates());
-      }
-      template_ = recognise_template(*jinja);
-    } else if (options.chat_template != "none") {
-      template_ = options.chat_template;
-      apply_chat_template(*template_,
-                          std::vector<ChatMessage>{{.role = "user", .content = ""}});  // an unknown name now
-    }
+Prompt prompt_of_line(const PromptEncoder& encoder, const nlohmann::json& line, const std::string& place) {
+  Prompt prompt;
+  if (line.contains("tokens")) {
+    prompt.tokens = json_tokens(line, "tokens", place);
+  } else if (line.contains("messages")) {
+    prompt.tokens = encoder.from_messages(json_messages(line.at("messages"), place), place);
+  } else if (line.contains("prompt")) {
+    prompt.tokens = encoder.from_text(json_text(line, "prompt", place), place);
+  } else {
+    bad_input("{}: a line holds \"prompt\" (text), \"messages\" (role and content each) or \"tokens\" (ids)", place);
   }
-
-  Prompt from_text(const std::string& text, const std::string& place) const {
-    if (!template_) return {.id = {}, .tokens = encode(text, place, /*add_special_tokens=*/true)};
-    std::vector<ChatMessage> messages;
-    if (!system_.empty()) messages.push_back({.role = "system", .content = system_});
-    messages.push_back({.role = "user", .content = text});
-    return from_messages(messages, place);
-  }
-
-  Prompt from_line(const nlohmann::json& line, const std::string& place) const {
-    Prompt prompt;
-    if (line.contains("tokens")) {
-      prompt.tokens = json_tokens(line, "tokens", place);
-    } else if (line.contains("messages")) {
-      prompt = from_messages(messages_of(line.at("messages"), place), place);
-    } else if (line.contains("prompt")) {
-      prompt = from_text(json_text(line, "prompt", place), place);
-    } else {
-      bad_input("{}: a line holds \"prompt\" (text), \"messages\" (role and content each) or \"tokens\" (ids)", place);
-    }
-    if (const auto id = line.find("id"); id != line.end()) prompt.id = *id;
-    if (prompt.tokens.empty()) bad_input("{}: a prompt without a single token", place);
-    return prompt;
-  }
-
- private:
-  Prompt from_messages(const std::vector<ChatMessage>& messages, const std::string& place) const {
-    if (!template_) {
-      bad_input("{}: messages need a chat template; give --chat-template auto, or one of {}", place, known_templates());
-    }
-    const std::string text = apply_chat_template(*template_, messages, {.enable_thinking = thinking_});
-    return {.id = {}, .tokens = encode(text, place, /*add_special_tokens=*/false)};
-  }
-
-  static std::vector<ChatMessage> messages_of(const nlohmann::json& list, const std::string& place) {
-    std::vector<ChatMessage> messages;
-    if (!list.is_array() || list.empty()) bad_input("{}: \"messages\" must be a list of messages", place);
-    for (const nlohmann::json& message : list) {
-      if (!message.is_object()) bad_input("{}: a message is an object with \"role\" and \"content\"", place);
-      messages.push_back({.role = json_text(message, "role", place), .content = json_text(message, "content", place)});
-    }
-    return messages;
-  }
-
-  std::vector<Token> encode(const std::string& text, const std::string& place, bool add_special_tokens) const {
-    if (!policy_.tokenizer) {
-      bad_input("{}: text needs a tokenizer, and the model's folder holds no tokenizer.json; give \"tokens\"", place);
-    }
-    try {
-      return policy_.tokenizer->encode(text, add_special_tokens);
-    } catch (const Error& error) {
-      throw error.within(place);
-    }
-  }
-
-  const Policy& policy_;
-  std::string system_;
-  bool thinking_;
-  std::optional<std::string> template_;
-};
+  if (const auto id = line.find("id"); id != line.end()) prompt.id = *id;
+  if (prompt.tokens.empty()) bad_input("{}: a prompt without a single token", place);
+  return prompt;
+}
 
 nlohmann::ordered_json result_line(const Policy& policy, const Prompt& prompt, int32_t sample, const Step& step) {
   nlohmann::ordered_json line;
@@ -191,11 +120,11 @@ int show(const Options& options, const Policy& policy, const Prompt& prompt) {
   return kExitOk;
 }
 
-int to_file(const Options& options, const Policy& policy, const PromptReader& reader) {
+int to_file(const Options& options, const Policy& policy, const PromptEncoder& encoder) {
   JsonLinesReader in(options.prompts);
   std::vector<Prompt> prompts;
   for (nlohmann::json line; in.next(line);) {
-    prompts.push_back(reader.from_line(line, in.place()));
+    prompts.push_back(prompt_of_line(encoder, line, in.place()));
     if (prompts.back().id.is_null()) prompts.back().id = prompts.size() - 1;
     request_of(options, policy, prompts.back(), 0);  // refused now, not after an hour
   }
@@ -241,9 +170,11 @@ int run_generate(const Options& options) {
   if (options.top_k) config.engine.top_k = *options.top_k;
   const Policy policy = open_policy(options.model, config.engine, static_cast<uint64_t>(options.seed));
   fmt::print(stderr, "{}\n", policy.engine->description());
-  const PromptReader reader(options, policy);
-  if (!options.prompts.empty()) return to_file(options, policy, reader);
-  return show(options, policy, reader.from_text(options.prompt, "--prompt"));
+  const PromptEncoder encoder(
+      options.model, policy.tokenizer,
+      {.chat_template = options.chat_template, .system = options.system, .thinking = !options.no_thinking});
+  if (!options.prompts.empty()) return to_file(options, policy, encoder);
+  return show(options, policy, {.id = {}, .tokens = encoder.from_text(options.prompt, "--prompt")});
 }
 
 }  // namespace
@@ -258,7 +189,7 @@ void add_generate(CLI::App& app, CommandLine& line) {
       "JSONL, a line {\"prompt\": text}, {\"messages\": [{role, content}]} or {\"tokens\": [ids]}; \"-\": stdin");
   command->add_option("--out", options->out, "JSONL to write; \"-\" or nothing: stdout")->default_val("-");
   command->add_option("--chat-template", options->chat_template,
-                      "none (text as it is), auto (the model folder's own), or one of " + known_templates());
+                      "none (text as it is), auto (the model folder's own), or one of " + known_chat_templates());
   command->add_flag("--no-thinking", options->no_thinking, "qwen3: ask for an answer without a <think> part");
   command->add_option("--system", options->system, "System message before --prompt texts, with a chat template");
   command->add_option("-n,--samples", options->samples, "Continuations of each prompt")->check(CLI::Range(1, 65536));

@@ -23,6 +23,7 @@ int run(int argc, char** argv) {
   line.arguments.assign(argv, argv + argc);
   add_train(app, line);
   add_sft(app, line);
+  add_plan(app, line);
   add_generate(app, line);
   add_score(app, line);
   add_compare(app, line);

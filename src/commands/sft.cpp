@@ -12,6 +12,7 @@
 #include "core/signals.h"
 #include "learn/warm_start.h"
 #include "run/config.h"
+#include "run/fine_tuning.h"
 #include "run/setup.h"
 
 namespace deepsearch {
@@ -21,54 +22,122 @@ namespace {
 struct Options {
   std::string config_path;
   std::vector<std::string> overrides;
-  std::filesystem::path out;
+  FineTuneRequest request;
+  bool no_thinking = false;
   bool force = false;
 };
 
-// Makes the base policy on one process; its threads are [learn].threads.
-int run_sft(World& world, const Options& options) {
-  if (world.size() > 1) bad_input("sft runs on one rank, this job has {}: start it without mpirun", world.size());
-  const Config config = read_config(options.config_path, options.overrides);
-  if (!options.force && std::filesystem::exists(options.out / "config.json")) {
-    bad_input("{} holds a model already; give another --out, or --force to replace it", options.out.string());
-  }
-  world.assign_roles(config.ranks);
-  install_stop_signals();
-  start_log("sft", log_level_of(config.run), /*to_terminal=*/true);
-  const std::unique_ptr<Task> task = make_task(config.task);
-  const ModelWeights start = start_weights(config, *task);
+// A base policy from the task's generated demonstrations.
+int run_warm_start(World& world, const Config& config, const std::filesystem::path& out) {
+  std::unique_ptr<Task> task;
+  ModelWeights start;
+  agree(world, [&] {
+    task = make_task(config.task);
+    start = start_weights(config, *task);
+  });
   const auto collectives = make_learner_collectives(world, transport_of(config.ranks));
-  log_info("warm start on {}: {}, {} updates of {} demonstrations", config.task.name, describe_model(start),
-           config.sft.steps, config.sft.batch);
-  Progress progress("warm start", config.sft.steps, /*enabled=*/true);
+  const bool speaks = world.rank() == 0;
+  if (speaks) {
+    log_info("warm start on {}: {}, {} updates of {} demonstrations", config.task.name, describe_model(start),
+             config.sft.steps, config.sft.batch);
+  }
+  Progress progress("warm start", config.sft.steps, /*enabled=*/speaks);
+  LearnParams learn = config.learn;
+  learn.threads = learner_threads(config.learn, world);
   const ModelWeights trained = warm_start(
-      start, config.task, config.sft, config.learn.tokens_per_microbatch, learner_threads(config.learn, world),
-      *collectives,
+      start, config.task, config.sft, learn, *collectives,
       [&](const WarmStartProgress& now) { progress.update(now.step, fmt::format("loss {:.4f}", now.loss)); });
   progress.finish();
   if (stop_requested()) {
-    log_warning("stopped by signal {}; nothing was written", stop_signal());
+    if (speaks) log_warning("stopped by signal {}; nothing was written", stop_signal());
     return 128 + stop_signal();
   }
-  save_policy(options.out, trained, *task);
-  log_info("saved {}", options.out.string());
+  agree(world, [&] {
+    if (!speaks) return;
+    save_policy(out, trained, *task);
+    log_info("saved {}", out.string());
+  });
   return kExitOk;
+}
+
+void check_options(const Options& options, const Config& config) {
+  const FineTuneRequest& request = options.request;
+  if (!options.force && std::filesystem::exists(request.out / "config.json")) {
+    bad_input("{} holds a model already; give another --out, or --force to replace it", request.out.string());
+  }
+  if (request.data.empty()) {
+    if (!request.validation.empty() || request.validation_share > 0 || !request.metrics.empty() ||
+        request.format.chat_template != "none" || !request.format.system.empty() || options.no_thinking) {
+      bad_input(
+          "--validation, --validation-share, --metrics, --chat-template, --system and --no-thinking are for --data "
+          "FILE");
+    }
+    return;
+  }
+  if (config.model.path.empty()) bad_input("--data needs the model to start from: give --model DIR");
+  if (!request.validation.empty() && request.validation_share > 0) {
+    bad_input("give either --validation FILE or --validation-share");
+  }
+}
+
+int run_sft(World& world, Options& options) {
+  Config config;
+  agree(world, [&] {
+    std::vector<std::string> overrides = options.overrides;
+    if (!options.request.model.empty()) overrides.push_back("model.path=\"" + options.request.model.string() + "\"");
+    config = read_config(options.config_path, overrides);
+    check_options(options, config);
+  });
+  world.assign_learners(config.ranks);
+  install_stop_signals();
+  start_log(world.size() > 1 ? world.who() : "sft", log_level_of(config.run), /*to_terminal=*/world.rank() == 0);
+  if (options.request.data.empty()) return run_warm_start(world, config, options.request.out);
+  options.request.model = config.model.path;
+  options.request.format.thinking = !options.no_thinking;
+  return run_fine_tuning(world, config, options.request);
+}
+
+int run_with_agreed_errors(World& world, Options& options) {
+  try {
+    return run_sft(world, options);
+  } catch (const AgreedError& error) {
+    // Every rank knows of it: one speaks, all leave by the ordinary door.
+    throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
+  } catch (const Error& error) {
+    if (world.size() == 1) throw;
+    world.abort("sft", error.what(), error.exit_code());
+  }
 }
 
 }  // namespace
 
 void add_sft(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("sft", "Supervised warm start: make a base policy from generated demonstrations");
+  FineTuneRequest& request = options->request;
+  CLI::App* command = app.add_subcommand(
+      "sft",
+      "Supervised training: a base policy from generated demonstrations, or a model on a file's; mpirun shares "
+      "the work");
   command->add_option("config", options->config_path, "TOML file; without it, defaults");
-  command->add_option("--out", options->out, "Model folder to write, in the Hugging Face layout")->required();
+  command->add_option("--data", request.data,
+                      "JSONL, a line {\"prompt\", \"response\"} (texts), {\"messages\": [{role, content}]} or "
+                      "{\"prompt_tokens\", \"response_tokens\"} (ids); without it, the task's demonstrations");
+  command->add_option("--model", request.model, "Model folder to start from (Hugging Face layout), as [model].path");
+  command->add_option("--validation", request.validation, "JSONL whose loss is measured on the way");
+  command->add_option("--validation-share", request.validation_share, "Or this share of --data, held out by the seed")
+      ->check(CLI::Range(0.0, 0.9));
+  command->add_option("--chat-template", request.format.chat_template,
+                      "none (text as it is), auto (the model folder's own), or one of " + known_chat_templates());
+  command->add_option("--system", request.format.system, "System message before \"prompt\" texts, with a template");
+  command->add_flag("--no-thinking", options->no_thinking, "qwen3: prompts ask for an answer without a <think> part");
+  command->add_option("--metrics", request.metrics, "JSONL to write: losses by update");
+  command->add_option("--out", request.out, "Model folder to write, in the Hugging Face layout")->required();
   command->add_option("--set", options->overrides, "Override a key, e.g. --set sft.steps=500")->allow_extra_args(false);
   command->add_flag("--force", options->force, "Replace a model in that folder");
   command->callback([options, &line] {
     line.chosen = [options, &line] {
       World world(line.argc, line.argv);
-      return run_sft(world, *options);
+      return run_with_agreed_errors(world, *options);
     };
   });
 }

@@ -88,20 +88,4 @@ TermLoss term_losses(const LossInputs& inputs, const LearnParams& params) {
 }
 
 // The two below differ from the above in nothing but their form.
-TokenLoss clipped_policy_loss(const at::Tensor& logprobs, const at::Tensor& behaviour, const at::Tensor& advantages,
-                              const LearnParams& params) {
-  TermLoss terms;
-  TokenLoss result;
-  const at::Tensor log_ratio = logprobs - behaviour;
-  result.loss = policy_part(log_ratio, advantages, params, terms);
-  result.clipped = terms.clipped_low.logical_or(terms.clipped_high);
-  result.dual_clipped = terms.dual_clipped;
-  result.log_ratio = log_ratio.detach();
-  return result;
-}
-
-at::Tensor kl_k3(const at::Tensor& logprobs, const at::Tensor& reference) {
-  return kl_estimate(logprobs, reference, KlEstimator::kK3);
-}
-
 }  // namespace deepsearch

@@ -54,12 +54,4 @@ struct TermLoss {
 // w carries no gradient. Throws failure when a coefficient or the importance weight lacks what it is computed from.
 TermLoss term_losses(const LossInputs& inputs, const LearnParams& params);
 
-// --- Until the trainer takes the above.
-struct TokenLoss {
-  at::Tensor loss, clipped, dual_clipped, log_ratio;
-};
-TokenLoss clipped_policy_loss(const at::Tensor& logprobs, const at::Tensor& behaviour, const at::Tensor& advantages,
-                              const LearnParams& params);
-at::Tensor kl_k3(const at::Tensor& logprobs, const at::Tensor& reference);
-
 }  // namespace deepsearch

@@ -51,7 +51,7 @@ const at::Tensor& head_of(const Decoder& decoder) {
 }
 
 at::Tensor output_states(const Decoder& decoder, const MicroBatch& batch) {
-  const at::Tensor hidden = batch.plan ? decoder.hidden(batch.tokens, batch.positions, *batch.plan)
+  const at::Tensor hidden = batch.plan ? decoder.hidden(batch.tokens, batch.positions, batch.plan)
                                        : decoder.hidden(batch.tokens, batch.positions.expand_as(batch.tokens));
   return hidden.reshape({-1, hidden.size(-1)}).index_select(0, batch.outputs);
 }

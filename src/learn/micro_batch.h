@@ -7,8 +7,8 @@
 #include <ATen/core/Tensor.h>
 
 #include "learn/head.h"
+#include "learn/network/attention_plan.h"
 #include "learn/network/decoder.h"
-#include "learn/network/tree_attention.h"
 #include "learn/packing.h"
 
 namespace deepsearch {

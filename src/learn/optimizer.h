@@ -19,7 +19,6 @@
 #include <ATen/core/Tensor.h>
 
 #include "comm/collectives.h"
-#include "learn/flat_adamw.h"  // goes with FlatAdamW's last user
 #include "learn/gradient_buckets.h"
 #include "learn/optimizer_state.h"
 #include "learn/params.h"

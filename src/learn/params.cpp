@@ -1,5 +1,8 @@
 #include "learn/params.h"
 
+#include "core/error.h"
+#include "search/credit.h"
+
 namespace deepsearch {
 
 void OptimizerParams::describe(ConfigVisitor& v) {
@@ -128,8 +131,12 @@ void LearnParams::describe(ConfigVisitor& v) {
            .min = 0,
            .max = 100},
           kl_coef);
-  v.choice({.key = "kl_estimator", .unit = "", .meaning = "per-token estimate of that KL divergence (Schulman 2020)"},
-           kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
+  v.choice(
+      {.key = "kl_estimator",
+       .unit = "",
+       .meaning = "per-token estimate of that KL divergence (Schulman 2020); as a loss k2 has its gradient, k3 that "
+                  "of the other direction, k1 none"},
+      kl_estimator, {{"k1", KlEstimator::kK1}, {"k2", KlEstimator::kK2}, {"k3", KlEstimator::kK3}});
   v.field({.key = "entropy_coef", .unit = "", .meaning = "weight of the entropy bonus", .min = 0, .max = 100},
           entropy_coef);
   v.field({.key = "checkpoint_every",
@@ -146,8 +153,31 @@ void LearnParams::describe(ConfigVisitor& v) {
   v.table("optimizer", "AdamW of the training steps", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
+void check(const LearnParams& learn, const CreditParams& credit) {
+  check(credit);
+  if (learn.importance != Importance::kNone && learn.behaviour != Behaviour::kRecomputed) {
+    bad_input("[learn].importance compares recomputed log-probs with the engine's: set behaviour = \"recomputed\"");
+  }
+  if (learn.dual_clip > 0 && learn.dual_clip <= 1) {
+    bad_input("[learn].dual_clip is {}; it bounds ratios above 1, so it must be larger than that, or 0 for none",
+              learn.dual_clip);
+  }
+  if (learn.refill_waves > 0 && !credit.skip_uniform) {
+    bad_input("[learn].refill_waves is {}, but nothing is left out to be filled: set skip_uniform = true, or it to 0",
+              learn.refill_waves);
+  }
+  if (learn.minibatch_problems > learn.problems) {
+    bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", learn.minibatch_problems,
+              learn.problems);
+  }
+}
+
 void SftParams::describe(ConfigVisitor& v) {
-  v.field({.key = "steps", .unit = "updates", .meaning = "updates of the supervised warm start", .min = 0, .max = 1e9},
+  v.field({.key = "steps",
+           .unit = "updates",
+           .meaning = "generated demonstrations: updates of the warm start",
+           .min = 0,
+           .max = 1e9},
           steps);
   v.field({.key = "batch", .unit = "demonstrations", .meaning = "demonstrations per update", .min = 1, .max = 1e6},
           batch);
@@ -157,13 +187,34 @@ void SftParams::describe(ConfigVisitor& v) {
        .meaning = "stop after this long even if updates remain (the result then depends on the machine); 0: no limit",
        .min = 0},
       seconds);
-  v.field({.key = "stages",
-           .unit = "",
-           .meaning = "1: sizes mixed; more: [task].sizes join in order, after an equal share of the updates each",
-           .min = 1,
-           .max = 64},
-          stages);
-  v.table("optimizer", "AdamW of the warm start", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
+  v.field(
+      {.key = "stages",
+       .unit = "",
+       .meaning = "generated demonstrations: 1: sizes mixed; more: [task].sizes join in order, after an equal share of "
+                  "the updates each",
+       .min = 1,
+       .max = 64},
+      stages);
+  v.field(
+      {.key = "epochs", .unit = "", .meaning = "--data: passes over the file's demonstrations", .min = 1, .max = 1e6},
+      epochs);
+  v.field(
+      {.key = "validate_every",
+       .unit = "updates",
+       .meaning = "--data: measure the validation loss every so many updates; 0: before the first and after the last "
+                  "only",
+       .min = 0},
+      validate_every);
+  v.field({.key = "max_tokens",
+           .unit = "tokens",
+           .meaning = "--data: tokens of a demonstration at most, end included; 0: the model's context",
+           .min = 0},
+          max_tokens);
+  v.choice({.key = "too_long",
+            .unit = "",
+            .meaning = "--data: longer ones are left out, or their responses cut (and lose their end)"},
+           too_long, {{"leave_out", TooLong::kLeaveOut}, {"cut", TooLong::kCut}});
+  v.table("optimizer", "AdamW of supervised training", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
 }  // namespace deepsearch

@@ -8,6 +8,8 @@
 
 namespace deepsearch {
 
+struct CreditParams;
+
 enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean, kSequenceMeanTokenSumNorm };
 enum class Behaviour { kEngine, kRecomputed };
 enum class Schedule { kConstant, kCosine };
@@ -67,12 +69,22 @@ struct LearnParams {
   void describe(ConfigVisitor& v);
 };
 
-// [sft]: the supervised warm start on generated demonstrations.
+// Throws bad_input for keys of [learn] that contradict each other or have no effect beside the others.
+void check(const LearnParams& learn, const CreditParams& credit);
+
+enum class TooLong { kLeaveOut, kCut };
+
+// [sft]: supervised training, on generated demonstrations or on a file's.
 struct SftParams {
-  int64_t steps = 1000;
-  int64_t batch = 128;  // demonstrations per update
-  double seconds = 0;   // stop after this long even if steps remain; 0: no limit
-  int64_t stages = 1;   // more than 1: the task's sizes join in order, after an equal share of the steps each
+  int64_t steps = 1000;  // generated demonstrations only
+  int64_t batch = 128;   // demonstrations per update
+  double seconds = 0;    // stop after this long even if updates remain; 0: no limit
+  int64_t stages = 1;    // more than 1: the task's sizes join in order, after an equal share of the steps each
+  // A file's demonstrations only:
+  int64_t epochs = 1;
+  int64_t validate_every = 100;  // updates; 0: before the first and after the last only
+  int64_t max_tokens = 0;        // of a demonstration; 0: the model's context
+  TooLong too_long = TooLong::kLeaveOut;
   OptimizerParams optimizer = {.lr = 2e-3, .warmup_steps = 20, .schedule = Schedule::kCosine, .weight_decay = 0.01};
 
   void describe(ConfigVisitor& v);

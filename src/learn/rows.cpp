@@ -5,22 +5,25 @@ namespace deepsearch {
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
   std::vector<Row> rows;
   for (const TrajectoryCredit& trajectory : credit_of(tree, credit)) {
+    if (trajectory.trained_tokens == 0) continue;
     Row row;
     row.tokens = tree.problem.prompt_tokens;
     row.n_prompt = static_cast<int64_t>(row.tokens.size());
     row.key = tree.key;
-    for (size_t j = 0; j < trajectory.path.size(); ++j) {
-      const NodeRecord& node = tree.nodes[static_cast<size_t>(trajectory.path[j])];
+    int64_t wanted = trajectory.trained_tokens;
+    for (const int32_t id : trajectory.path) {
+      const NodeRecord& node = tree.nodes[static_cast<size_t>(id)];
       const auto first = static_cast<std::ptrdiff_t>(node.first_token);
-      const auto end = first + node.n_tokens;
+      const auto end = first + static_cast<std::ptrdiff_t>(std::min<int64_t>(node.n_tokens, wanted));
+      wanted -= end - first;
       row.tokens.insert(row.tokens.end(), tree.tokens.begin() + first, tree.tokens.begin() + end);
       row.behaviour.insert(row.behaviour.end(), tree.logprobs.begin() + first, tree.logprobs.begin() + end);
       if (!tree.token_versions.empty()) {
         row.versions.insert(row.versions.end(), tree.token_versions.begin() + first, tree.token_versions.begin() + end);
       }
-      row.advantages.insert(row.advantages.end(), static_cast<size_t>(node.n_tokens),
-                            static_cast<float>(trajectory.advantages[j]));
     }
+    const std::vector<double> advantages = per_token(trajectory);
+    row.advantages.assign(advantages.begin(), advantages.begin() + trajectory.trained_tokens);
     rows.push_back(std::move(row));
   }
   return rows;

@@ -31,6 +31,14 @@ CostModel cost_model(const ModelConfig& config) {
   return {.per_pair = flops_per_pair(config) / (layer_flops_per_token(config) + head)};
 }
 
+std::vector<ParameterRange> groups_of(const Decoder& decoder) {
+  std::vector<ParameterRange> ranges;
+  for (const Decoder::ParameterGroup& group : decoder.parameter_groups()) {
+    ranges.push_back({static_cast<int64_t>(group.first), static_cast<int64_t>(group.last)});
+  }
+  return ranges;
+}
+
 void check_rows(const std::vector<Row>& rows, const ModelConfig& config) {
   for (const Row& row : rows) {
     if (row.n_prompt < 1 || row.n_response() < 1) failure("training row without a prompt or a response");
@@ -90,7 +98,7 @@ struct Trainer::Impl {
     peak_flops = device_peak_flops(device.is_cuda(), params.compute, at::get_num_threads());
     decoder.load(start);
     decoder.set_checkpointing(params.checkpoint_activations);
-    optimizer.emplace(decoder.parameters(), decoder.parameter_groups(), params, collectives, planned_updates);
+    optimizer.emplace(decoder.parameters(), groups_of(decoder), params, collectives, planned_updates);
     if (params.kl_coef > 0) {
       reference.emplace(start.config, device, dtype_of(learn.compute));
       reference->load(start);
@@ -152,10 +160,11 @@ std::vector<Work> Trainer::Impl::share(const std::vector<Row>& rows, int64_t ver
 void Trainer::Impl::backward(const Work& work, bool last, double temperature, const ChunkLoss& loss) {
   const at::Tensor states = output_states(decoder, work.batch);
   const at::Tensor gradient = head_backward(head_inputs(decoder, work.batch, states.detach(), temperature), loss);
-  decoder.on_gradients(last ? [this](int group) {
-    optimizer->gradients_ready(group);
+  const bool tells = last && params.packing == Packing::kTree;
+  decoder.on_gradients(!tells ? std::function<void(size_t)>() : [this](size_t group) {
+    optimizer->gradients_ready(static_cast<int>(group));
     collectives.progress();
-  } : std::function<void(int)>());
+  });
   states.backward(gradient);
 }
 

@@ -7,6 +7,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "learn/rows.h"
+#include "learn/sft.h"
 #include "learn/trainer.h"
 
 namespace deepsearch {
@@ -42,18 +43,15 @@ std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t
 }  // namespace
 
 ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
-                        int64_t tokens_per_microbatch, int64_t threads, Collectives& collectives,
+                        const LearnParams& learn, Collectives& collectives,
                         const std::function<void(const WarmStartProgress&)>& report) {
   const auto tasks = stage_tasks(task, params.stages);
-  LearnParams learn;
-  learn.optimizer = params.optimizer;
-  learn.tokens_per_microbatch = tokens_per_microbatch;
-  learn.threads = threads;
-  Trainer trainer(start, learn, collectives, params.steps);
+  Trainer trainer(start, supervised_params(learn, params), collectives, params.steps);
   const Stopwatch watch;
   WarmStartProgress progress;
-  for (int64_t s = 0; s < params.steps && !stop_requested(); ++s) {
-    if (params.seconds > 0 && collectives.all_reduce_max(watch.seconds()) > params.seconds) break;
+  for (int64_t s = 0; s < params.steps; ++s) {
+    const bool late = params.seconds > 0 && watch.seconds() > params.seconds;
+    if (collectives.all_reduce_max(stop_requested() || late ? 1.0 : 0.0) > 0) break;  // all ranks at the same update
     const Task& current = *tasks[static_cast<size_t>(s * params.stages / params.steps)];
     std::vector<Row> rows;
     rows.reserve(static_cast<size_t>(params.batch));

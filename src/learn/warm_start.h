@@ -17,10 +17,10 @@ struct WarmStartProgress {
 };
 
 // Demonstration i of update s is the task's (s·batch + i)-th, so the result is a function of (start, task, params)
-// unless params.seconds cuts it short. With stages > 1 the task's sizes join in order. Stops early when core's stop
-// flag is set. Collective over the learner ranks.
+// unless params.seconds cuts it short. `learn` as supervised_params (sft.h) uses it. With stages > 1 the task's sizes
+// join in order. Stops early when core's stop flag is set. Collective over the learner ranks.
 ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
-                        int64_t tokens_per_microbatch, int64_t threads, Collectives& collectives,
+                        const LearnParams& learn, Collectives& collectives,
                         const std::function<void(const WarmStartProgress&)>& report);
 
 }  // namespace deepsearch

@@ -16,10 +16,9 @@ StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, c
   for (const auto& [key, record] : teaching) {
     ++batch.seen;
     if (has_correct(*record)) ++batch.solved;
-    const bool uniform = is_uniform(*record, credit);
-    if (uniform) ++batch.uniform;
-    const bool useful = !record->recorded.empty() && !(uniform && credit.skip_uniform);
-    if (useful && static_cast<int64_t>(batch.trees.size()) < wanted) batch.trees.push_back(*record);
+    if (is_uniform(*record, credit)) ++batch.uniform;
+    const bool room = static_cast<int64_t>(batch.trees.size()) < wanted;
+    if (room && teaches(*record, credit)) batch.trees.push_back(*record);
   }
   return batch;
 }

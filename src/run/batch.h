@@ -18,8 +18,9 @@ struct StepBatch {
   int64_t seen = 0;               // problems
 };
 
-// Of each problem the record that teaches: the tree where there is one, else the group. With skip_uniform, uniform ones
-// are left out, and so are records without a trajectory. At most `wanted`, in key order.
+// Of each problem the record that teaches: the tree where there is one, else the group. Left out are records of which
+// no token enters the loss (no trajectory, all filtered by overlong, all dead by skip_dead), and with skip_uniform
+// uniform ones. At most `wanted`, in key order.
 StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, const CreditParams& credit);
 
 // The rows of each optimiser update, `per_update` problems each.

@@ -58,7 +58,8 @@ void Config::describe(ConfigVisitor& v) {
     learn.describe(t);
     credit.describe(t);
   });
-  v.table("sft", "the supervised warm start", [this](ConfigVisitor& t) { sft.describe(t); });
+  v.table("sft", "supervised training: on generated demonstrations, or on a file's (sft --data)",
+          [this](ConfigVisitor& t) { sft.describe(t); });
   v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
   v.table("ranks", "who does what", [this](ConfigVisitor& t) { ranks.describe(t); });
   v.table("store", "what is written to disk", [this](ConfigVisitor& t) { store.describe(t); });
@@ -72,15 +73,13 @@ void resolve(Config& config) {
   if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
   config.credit = resolved(config.credit, config.search);
   check(config.search);
-  if (config.credit.overlong_penalty > 0 && config.credit.overlong_buffer > config.credit.response_budget) {
+  check(config.learn, config.credit);
+  if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&
+      config.credit.overlong_buffer > config.credit.response_budget) {
     bad_input(
         "[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; "
-        "make it smaller or set overlong_penalty = 0",
+        "make it smaller or set overlong = \"none\"",
         config.credit.overlong_buffer, config.credit.response_budget);
-  }
-  if (config.learn.minibatch_problems > config.learn.problems) {
-    bad_input("[learn].minibatch_problems is {}, more than [learn].problems, {}", config.learn.minibatch_problems,
-              config.learn.problems);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "search/credit_values.h"
 
 namespace deepsearch {
@@ -16,33 +17,8 @@ double reward_of_leaf(const NodeRecord& node, const CreditParams& params) {
   return node.outcome == Outcome::kIncomplete ? params.incomplete_reward : -1.0;
 }
 
-// Everything but scores and advantages.
-std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const CreditParams& params) {
-  std::vector<TrajectoryCredit> group;
-  const auto add = [&](int32_t leaf, Outcome outcome, double reward) {
-    TrajectoryCredit trajectory;
-    trajectory.leaf = leaf;
-    trajectory.outcome = outcome;
-    trajectory.reward = reward;
-    trajectory.path = path_to(record, leaf);
-    for (const int32_t id : trajectory.path) {
-      trajectory.path_tokens.push_back(record.nodes[static_cast<size_t>(id)].n_tokens);
-      trajectory.tokens += trajectory.path_tokens.back();
-    }
-    trajectory.overlong_penalty = overlong_penalty(trajectory.tokens, params);
-    group.push_back(std::move(trajectory));
-  };
-  if (params.terminals == Terminals::kRecorded) {
-    for (const RecordedLeaf& leaf : record.recorded) add(leaf.leaf, leaf.outcome, leaf.reward);
-    return group;
-  }
-  for (size_t id = 0; id < record.nodes.size(); ++id) {
-    const NodeRecord& node = record.nodes[id];
-    if (node.terminal && node.outcome != Outcome::kNone) {
-      add(static_cast<int32_t>(id), node.outcome, reward_of_leaf(node, params));
-    }
-  }
-  return group;
+bool by_values(const CreditParams& params) {
+  return params.credit == Credit::kSubtree || params.credit == Credit::kEdge;
 }
 
 // Section 3: q̃ per node, the terminal's plain reward last (for a recorded one that is its q).
@@ -78,6 +54,13 @@ void CreditParams::describe(ConfigVisitor& v) {
            .max = 1e6},
           epsilon_q);
   v.field({.key = "q_max", .unit = "", .meaning = "bound of a node score", .min = 0, .max = 1e6}, q_max);
+  v.choice<Overlong>(
+      {.key = "overlong",
+       .unit = "",
+       .meaning = "responses near or at the end of their budget: penalty = overlong_penalty over the last "
+                  "overlong_buffer tokens, filter = what was cut off before an answer is not trained on (DAPO's two), "
+                  "none"},
+      overlong, {{"none", Overlong::kNone}, {"penalty", Overlong::kPenalty}, {"filter", Overlong::kFilter}});
   v.field({.key = "overlong_buffer",
            .unit = "tokens",
            .meaning = "B: the last tokens of the response budget, over which the overlong penalty grows (0: none)",
@@ -91,7 +74,8 @@ void CreditParams::describe(ConfigVisitor& v) {
           overlong_penalty);
   v.field({.key = "response_budget",
            .unit = "tokens",
-           .meaning = "T_max of the overlong penalty (0: search.max_depth * search.step_tokens)",
+           .meaning = "T_max of the overlong penalty, and what seq_mean_token_sum_norm divides by (0: "
+                      "search.max_depth * search.step_tokens)",
            .min = 0},
           response_budget);
   v.choice<AdvantageNorm>(
@@ -109,8 +93,36 @@ void CreditParams::describe(ConfigVisitor& v) {
            .unit = "",
            .meaning = "credit = subtree or edge: siblings with the same tokens share one value"},
           merge_identical);
+  v.field({.key = "merge_prefixes",
+           .unit = "",
+           .meaning = "credit = subtree or edge: direct rollouts become a tree by what their tokens have in common"},
+          merge_prefixes);
+  v.field({.key = "skip_dead",
+           .unit = "",
+           .meaning = "credit = subtree or edge: steps below a node without any correct terminal are left out of the "
+                      "loss and its count of tokens (false: trained with advantage 0)"},
+          skip_dead);
+  v.field({.key = "value_prior",
+           .unit = "terminals",
+           .meaning = "credit = subtree or edge: the parent's value enters a node's as so many terminals would "
+                      "(m-estimate, Cestnik 1990)",
+           .min = 0,
+           .max = 1e6},
+          value_prior);
   v.field({.key = "skip_uniform", .unit = "", .meaning = "leave out trees and groups that are all correct or all not"},
           skip_uniform);
+}
+
+void check(const CreditParams& params) {
+  const auto needs_values = [&](bool set, const char* key) {
+    if (set && !by_values(params)) {
+      bad_input("[learn].{} belongs to credit by values: set credit to \"subtree\" or \"edge\", or leave it out", key);
+    }
+  };
+  needs_values(params.merge_identical, "merge_identical");
+  needs_values(params.merge_prefixes, "merge_prefixes");
+  needs_values(params.skip_dead, "skip_dead");
+  needs_values(params.value_prior != 0, "value_prior");
 }
 
 CreditParams resolved(CreditParams credit, const SearchParams& search) {
@@ -120,6 +132,7 @@ CreditParams resolved(CreditParams credit, const SearchParams& search) {
 }
 
 double overlong_penalty(int64_t tokens, const CreditParams& params) {
+  if (params.overlong != Overlong::kPenalty) return 0;
   if (params.response_budget == 0 || params.overlong_buffer == 0) return 0;
   const auto buffer = static_cast<double>(params.overlong_buffer);
   const auto over = static_cast<double>(tokens - (params.response_budget - params.overlong_buffer));
@@ -149,9 +162,39 @@ Baseline baseline_of(std::span<const double> scores, AdvantageNorm norm, Deviati
   return {.mean = mean, .scale = 1.0 / (std::sqrt(variance) + kDeviationEpsilon)};
 }
 
+std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const CreditParams& params) {
+  std::vector<TrajectoryCredit> group;
+  const auto add = [&](int32_t leaf, Outcome outcome, double reward) {
+    TrajectoryCredit trajectory;
+    trajectory.leaf = leaf;
+    trajectory.outcome = outcome;
+    trajectory.reward = reward;
+    trajectory.path = path_to(record, leaf);
+    for (const int32_t id : trajectory.path) {
+      trajectory.path_tokens.push_back(record.nodes[static_cast<size_t>(id)].n_tokens);
+      trajectory.tokens += trajectory.path_tokens.back();
+    }
+    trajectory.overlong_penalty = overlong_penalty(trajectory.tokens, params);
+    const bool filtered = params.overlong == Overlong::kFilter && outcome == Outcome::kIncomplete;
+    trajectory.trained_tokens = filtered ? 0 : trajectory.tokens;
+    group.push_back(std::move(trajectory));
+  };
+  if (params.terminals == Terminals::kRecorded) {
+    for (const RecordedLeaf& leaf : record.recorded) add(leaf.leaf, leaf.outcome, leaf.reward);
+    return group;
+  }
+  for (size_t id = 0; id < record.nodes.size(); ++id) {
+    const NodeRecord& node = record.nodes[id];
+    if (node.terminal && node.outcome != Outcome::kNone) {
+      add(static_cast<int32_t>(id), node.outcome, reward_of_leaf(node, params));
+    }
+  }
+  return group;
+}
+
 std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params) {
   std::vector<TrajectoryCredit> group = trajectories_of(record, params);
-  if (params.credit == Credit::kSubtree || params.credit == Credit::kEdge) {
+  if (by_values(params)) {
     credit_by_values(record, params, group);
     return group;
   }
@@ -178,7 +221,7 @@ std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditPa
 std::vector<double> per_token(const TrajectoryCredit& trajectory) {
   std::vector<double> advantages;
   advantages.reserve(static_cast<size_t>(trajectory.tokens));
-  for (size_t i = 0; i < trajectory.path.size(); ++i) {
+  for (size_t i = 0; i < trajectory.path_tokens.size(); ++i) {
     advantages.insert(advantages.end(), static_cast<size_t>(trajectory.path_tokens[i]), trajectory.advantages[i]);
   }
   return advantages;
@@ -191,7 +234,7 @@ bool is_uniform(const TreeRecord& record, const CreditParams& params) {
     ++total;
     if (outcome == Outcome::kCorrect) ++correct;
   };
-  if (params.terminals == Terminals::kRecorded) {
+  if (params.terminals == Terminals::kRecorded && !by_values(params)) {
     for (const RecordedLeaf& leaf : record.recorded) count(leaf.outcome);
   } else {
     for (const NodeRecord& node : record.nodes) {
@@ -199,6 +242,13 @@ bool is_uniform(const TreeRecord& record, const CreditParams& params) {
     }
   }
   return correct == 0 || correct == total;
+}
+
+bool teaches(const TreeRecord& record, const CreditParams& params) {
+  if (params.skip_uniform && is_uniform(record, params)) return false;
+  const std::vector<TrajectoryCredit> group = credit_of(record, params);
+  return std::any_of(group.begin(), group.end(),
+                     [](const TrajectoryCredit& trajectory) { return trajectory.trained_tokens > 0; });
 }
 
 }  // namespace deepsearch

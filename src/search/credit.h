@@ -19,24 +19,32 @@ namespace deepsearch {
 enum class Credit { kNode, kOutcome, kSubtree, kEdge };
 enum class AdvantageNorm { kNone, kMean, kMeanStd };
 enum class Terminals { kRecorded, kAll };
+enum class Overlong { kNone, kPenalty, kFilter };
 
 // Keys of [learn] that say how trees become advantages.
 struct CreditParams {
   Credit credit = Credit::kNode;  // the paper's token_scores: node, outcome; beyond it: subtree, edge
   double epsilon_q = 1.0;         // 0: the plain q instead of q_max·tanh(q/epsilon_q)
   double q_max = 1.0;
+  Overlong overlong = Overlong::kPenalty;
   int64_t overlong_buffer = 4096;
   double overlong_penalty = 1.0;
   int64_t response_budget = 0;  // T_max; 0: max_depth·step_tokens, filled in by resolved()
   AdvantageNorm advantage_norm = AdvantageNorm::kMean;
   Terminals terminals = Terminals::kRecorded;
   bool merge_identical = false;
+  bool merge_prefixes = false;
+  bool skip_dead = false;
+  double value_prior = 0.0;  // pseudo-terminals of the parent's value
   bool skip_uniform = false;
   // Not a key: [search].incomplete_reward, filled in by resolved().
   double incomplete_reward = -1.0;
 
   void describe(ConfigVisitor& v);
 };
+
+// Throws bad_input for keys that have no effect beside the others.
+void check(const CreditParams& params);
 
 // With what [search] decides filled in. Until then a response_budget of 0 means: no overlong penalty.
 CreditParams resolved(CreditParams credit, const SearchParams& search);
@@ -48,25 +56,35 @@ struct TrajectoryCredit {
   double reward = 0;
   double overlong_penalty = 0;       // ≤ 0, inside scores and advantages
   int64_t tokens = 0;                // of the response
+  int64_t trained_tokens = 0;        // the first so many enter the loss: fewer by skip_dead, 0 by overlong = "filter"
   std::vector<int32_t> path;         // node ids, the root's child first
-  std::vector<int32_t> path_tokens;  // tokens of each
-  std::vector<double> scores;        // per node of the path, before normalisation
-  std::vector<double> advantages;    // per node of the path
+  std::vector<int32_t> path_tokens;  // tokens of each node of the path; with merge_prefixes of each piece of one
+  std::vector<double> scores;        // of each of these, before normalisation
+  std::vector<double> advantages;    // of each of these
 };
 
 // The group's trajectories: the recorded ones in order of recording, or (terminals = "all") every judged terminal by
 // node number. Empty when there are none.
 std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params);
 
+// The same without scores and advantages.
+std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const CreditParams& params);
+
 // One advantage a token of the response.
 std::vector<double> per_token(const TrajectoryCredit& trajectory);
 
-// All trajectories of the group correct, or none: such a record compares nothing (skip_uniform leaves it out).
+// All trajectories that the credit compares are correct, or none is: skip_uniform leaves such a record out. These are
+// the group's; with credit by values all judged terminals, since the values come from them.
 bool is_uniform(const TreeRecord& record, const CreditParams& params);
+
+// Whether the record adds anything to a batch: a token that enters the loss, and with skip_uniform something to
+// compare.
+bool teaches(const TreeRecord& record, const CreditParams& params);
 
 // --- The parts, for tests and for groups that are no record (cached solutions among direct rollouts).
 
-// min(0, −(T − (T_max − B))/B)·penalty; 0 when the budget, the buffer or the penalty is 0.
+// min(0, −(T − (T_max − B))/B)·penalty; 0 when the budget, the buffer or the penalty is 0, or overlong is not
+// "penalty".
 double overlong_penalty(int64_t tokens, const CreditParams& params);
 
 // q̃ of a node before the terminal: q_max·tanh(q/epsilon_q).

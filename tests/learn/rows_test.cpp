@@ -53,5 +53,41 @@ TEST(Rows, HoldPromptPathAndWhatBelongsToEachToken) {
   EXPECT_NEAR(rows[1].advantages[1], -1, 1e-6);
 }
 
+// Root – A – {B – {D, E}, C}: C is right, so B's children D and E are dead, and B is judged.
+TEST(Rows, EndWhereTheLossDoes) {
+  TreeRecord tree;
+  tree.problem.prompt_tokens = {5};
+  tree.tokens = {10, 11, 12, 13, 14, 15, 16};
+  tree.logprobs = {-1, -2, -3, -4, -5, -6, -7};
+  tree.token_versions = {1, 1, 1, 1, 2, 2, 3};
+  tree.nodes.resize(1);
+  tree.nodes.push_back({.parent = 0, .depth = 1, .first_token = 0, .n_tokens = 2});
+  tree.nodes.push_back({.parent = 1, .depth = 2, .first_token = 2, .n_tokens = 1});
+  const auto end = [&](int32_t parent, int32_t first, int32_t count, Outcome outcome) {
+    tree.nodes.push_back({.parent = parent, .depth = 3, .first_token = first, .n_tokens = count});
+    tree.nodes.back().terminal = true;
+    tree.nodes.back().outcome = outcome;
+  };
+  end(1, 3, 1, Outcome::kCorrect);
+  end(2, 4, 2, Outcome::kWrong);
+  end(2, 6, 1, Outcome::kIncomplete);
+  CreditParams credit;
+  credit.credit = Credit::kSubtree;
+  credit.terminals = Terminals::kAll;
+  EXPECT_EQ(rows_of(tree, credit)[1].tokens, (std::vector<Token>{5, 10, 11, 12, 14, 15}));
+  credit.skip_dead = true;
+  const std::vector<Row> rows = rows_of(tree, credit);
+  ASSERT_EQ(rows.size(), 3U);
+  EXPECT_EQ(rows[0].tokens, (std::vector<Token>{5, 10, 11, 13}));
+  EXPECT_EQ(rows[1].tokens, (std::vector<Token>{5, 10, 11, 12}));
+  EXPECT_EQ(rows[1].behaviour, (std::vector<float>{-1, -2, -3}));
+  EXPECT_EQ(rows[1].versions, (std::vector<int32_t>{1, 1, 1}));
+  EXPECT_EQ(rows[1].advantages.size(), 3U);
+  EXPECT_LT(rows[1].advantages[2], 0) << "the step into what is dead";
+  credit.overlong = Overlong::kFilter;
+  EXPECT_EQ(rows_of(tree, credit).size(), 2U);
+  EXPECT_TRUE(rows_of(TreeRecord{}, credit).empty());
+}
+
 }  // namespace
 }  // namespace deepsearch

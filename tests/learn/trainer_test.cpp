@@ -296,7 +296,7 @@ TEST(WarmStart, LowersTheLossAndRepeatsBitForBit) {
   std::vector<std::vector<float>> ends;
   std::vector<double> losses;
   for (int run = 0; run < 2; ++run) {
-    const ModelWeights end = warm_start(fresh_weights(config, 1), task, params, 100000, 1, solo,
+    const ModelWeights end = warm_start(fresh_weights(config, 1), task, params, quick_params(), solo,
                                         [&](const WarmStartProgress& now) { losses.push_back(now.loss); });
     ends.push_back(flatten(end));
   }

@@ -64,6 +64,41 @@ TEST(Batch, SkipsUniformRecordsOnlyWhenAsked) {
   EXPECT_GE(batch.uniform, 2);
 }
 
+TEST(Batch, LeavesOutWhatNothingOfIsTrained) {
+  std::vector<TreeRecord> records = {
+      record(0, RecordKind::kTree, {kWrong, kWrong}), record(1, RecordKind::kRollouts, {kIncomplete, kIncomplete}),
+      record(2, RecordKind::kTree, {kCorrect, kIncomplete}), record(3, RecordKind::kTree, {})};
+  CreditParams credit;
+  credit.overlong = Overlong::kFilter;
+  StepBatch batch = choose_batch(records, 10, credit);
+  ASSERT_EQ(batch.trees.size(), 2U);
+  EXPECT_EQ(batch.trees[1].key.problem_index, 2);
+  EXPECT_EQ(batch.seen, 4);
+  auto minibatches = minibatches_of(batch.trees, 10, credit);
+  EXPECT_EQ(minibatches[0].size(), 3U) << "the incomplete trajectory is no row";
+  credit.credit = Credit::kSubtree;
+  credit.skip_dead = true;
+  batch = choose_batch(records, 10, credit);
+  ASSERT_EQ(batch.trees.size(), 1U) << "a tree without a solution is dead";
+  EXPECT_EQ(minibatches_of(batch.trees, 10, credit)[0].size(), 1U);
+  EXPECT_TRUE(minibatches_of({}, 10, credit).empty());
+  EXPECT_TRUE(choose_batch({}, 10, credit).trees.empty());
+}
+
+TEST(Batch, WithCreditByValuesUnrecordedTerminalsCompareToo) {
+  TreeRecord tree = record(0, RecordKind::kTree, {kCorrect, kWrong});
+  tree.recorded.resize(1);
+  CreditParams credit;
+  credit.skip_uniform = true;
+  EXPECT_EQ(choose_batch({tree}, 10, credit).trees.size(), 0U);
+  credit.credit = Credit::kEdge;
+  EXPECT_EQ(choose_batch({tree}, 10, credit).trees.size(), 1U);
+  credit.credit = Credit::kNode;
+  credit.terminals = Terminals::kAll;
+  tree.recorded.clear();
+  EXPECT_EQ(choose_batch({tree}, 10, credit).trees.size(), 1U) << "its group is not what was recorded";
+}
+
 TEST(Batch, NeverMoreThanWantedAndCutIntoUpdates) {
   std::vector<TreeRecord> records;
   for (int i = 0; i < 7; ++i) records.push_back(record(i, RecordKind::kTree, {kCorrect, kWrong}));

@@ -120,6 +120,29 @@ TEST(Credit, OverlongPenaltyGrowsOverTheBuffer) {
   EXPECT_EQ(0, overlong_penalty(100, params));
 }
 
+TEST(Credit, OverlongIsPenaltyFilterOrNothing) {
+  CreditParams params;
+  params.terminals = Terminals::kAll;
+  params.overlong_buffer = 3;
+  params.response_budget = 4;
+  const auto of = [&](Overlong overlong) {
+    params.overlong = overlong;
+    return credit_of(two_branches(), params);
+  };
+  auto group = of(Overlong::kPenalty);  // terminals of 3, 3, 2 and 4 tokens, the last cut off
+  EXPECT_DOUBLE_EQ(-2.0 / 3, group[0].overlong_penalty);
+  EXPECT_EQ(4, group[3].trained_tokens);
+  group = of(Overlong::kFilter);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(0, group[i].overlong_penalty);
+    EXPECT_EQ(i == 3 ? 0 : group[i].tokens, group[i].trained_tokens);
+  }
+  EXPECT_DOUBLE_EQ(1.5, group[0].advantages.back()) << "what is filtered is still compared with";
+  group = of(Overlong::kNone);
+  EXPECT_EQ(4, group[3].trained_tokens);
+  EXPECT_EQ(0, group[3].overlong_penalty);
+}
+
 TEST(Credit, EqualScoresHaveAdvantageZeroUnderMeanStd) {
   // 0.1 summed and divided is not exactly 0.1: the deviation must be 0 all the same.
   const std::vector<double> scores(7, 0.1);

@@ -14,7 +14,9 @@
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
+#include "learn/network/autograd_nodes.h"
 #include "learn/network/fused.h"
+#include "learn/network/tree_attention.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
 
@@ -82,39 +84,69 @@ struct Decoder::Impl {
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
     return rms_norm(x, weight, config.rms_norm_eps);
   }
+  // [B, T, n_heads + 2·n_kv_heads, head_dim] of [B, T, hidden]; queries and keys normalised where the family does.
+  at::Tensor joined_heads(const Layer& layer, const at::Tensor& normed) const;
+  at::Tensor output(const Layer& layer, const at::Tensor& mixed) const;
   at::Tensor attention(const Layer& layer, const at::Tensor& normed, const at::Tensor& cos, const at::Tensor& sin,
                        const at::Tensor& mask) const;
   at::Tensor feed_forward(const Layer& layer, const at::Tensor& normed) const;
+  void notify(size_t group) const {
+    if (gradients_complete) gradients_complete(group);
+  }
+  at::Tensor packed_layer(size_t index, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                          const std::shared_ptr<const AttentionPlan>& plan) const;
+
+  std::vector<Decoder::ParameterGroup> groups;
+  std::function<void(size_t)> gradients_complete;
+  bool checkpointing = false;
 };
 
-at::Tensor Decoder::Impl::attention(const Layer& layer, const at::Tensor& normed, const at::Tensor& cos,
-                                    const at::Tensor& sin, const at::Tensor& mask) const {
-  const int64_t rows = normed.size(0);
-  const int64_t length = normed.size(1);
+at::Tensor Decoder::Impl::joined_heads(const Layer& layer, const at::Tensor& normed) const {
   const int64_t n_heads = config.n_heads;
   const int64_t n_kv = config.n_kv_heads;
   std::optional<at::Tensor> bias;
   if (config.qkv_bias) bias = at::cat({layer.q_bias, layer.k_bias, layer.v_bias});
-  at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}), bias)
-                          .view({rows, length, n_heads + 2 * n_kv, config.head_dim});
-  if (config.qk_norm) {
-    joined = at::cat({norm(joined.narrow(2, 0, n_heads), layer.q_norm),
-                      norm(joined.narrow(2, n_heads, n_kv), layer.k_norm), joined.narrow(2, n_heads + n_kv, n_kv)},
-                     2);
-  }
-  const QueryKeyValue heads = split_and_rotate(joined, n_heads, n_kv, cos, sin);
+  const at::Tensor joined = at::linear(normed, at::cat({layer.q, layer.k, layer.v}), bias)
+                                .view({normed.size(0), normed.size(1), n_heads + 2 * n_kv, config.head_dim});
+  if (!config.qk_norm) return joined;
+  return at::cat({norm(joined.narrow(2, 0, n_heads), layer.q_norm), norm(joined.narrow(2, n_heads, n_kv), layer.k_norm),
+                  joined.narrow(2, n_heads + n_kv, n_kv)},
+                 2);
+}
+
+at::Tensor Decoder::Impl::output(const Layer& layer, const at::Tensor& mixed) const {
+  return at::linear(mixed, layer.o, config.out_bias ? std::optional(layer.o_bias) : std::nullopt);
+}
+
+at::Tensor Decoder::Impl::attention(const Layer& layer, const at::Tensor& normed, const at::Tensor& cos,
+                                    const at::Tensor& sin, const at::Tensor& mask) const {
+  const int64_t n_heads = config.n_heads;
+  const QueryKeyValue heads = split_and_rotate(joined_heads(layer, normed), n_heads, config.n_kv_heads, cos, sin);
   std::optional<at::Tensor> attention_mask;
   if (mask.defined()) attention_mask = mask;
   const at::Tensor mixed =
       at::scaled_dot_product_attention(heads.q, heads.k, heads.v, attention_mask, /*dropout_p=*/0.0,
                                        /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt,
-                                       /*enable_gqa=*/n_kv != n_heads);
-  return at::linear(mixed.transpose(1, 2).reshape({rows, length, n_heads * config.head_dim}), layer.o,
-                    config.out_bias ? std::optional(layer.o_bias) : std::nullopt);
+                                       /*enable_gqa=*/config.n_kv_heads != n_heads);
+  return output(layer, mixed.transpose(1, 2).reshape({normed.size(0), normed.size(1), n_heads * config.head_dim}));
 }
 
 at::Tensor Decoder::Impl::feed_forward(const Layer& layer, const at::Tensor& normed) const {
   return at::linear(gated_silu(at::linear(normed, at::cat({layer.gate, layer.up}))), layer.down);
+}
+
+// x [T, hidden] → the same.
+at::Tensor Decoder::Impl::packed_layer(size_t index, const at::Tensor& input, const at::Tensor& cos,
+                                       const at::Tensor& sin, const std::shared_ptr<const AttentionPlan>& plan) const {
+  const Layer& layer = layers[index];
+  const int64_t tokens = input.size(0);
+  at::Tensor x = when_gradient_passes(input, [this, index] { notify(1 + index); });
+  const at::Tensor joined = joined_heads(layer, norm(x, layer.input_norm).unsqueeze(0));
+  const QueryKeyValue heads = split_and_rotate(joined, config.n_heads, config.n_kv_heads, cos, sin);
+  const auto flat = [](const at::Tensor& one) { return one.squeeze(0).transpose(0, 1); };
+  const at::Tensor mixed = tree_attention(flat(heads.q), flat(heads.k), flat(heads.v), plan);
+  x = x + output(layer, mixed.reshape({tokens, config.n_heads * config.head_dim}));
+  return x + feed_forward(layer, norm(x, layer.post_norm));
 }
 
 Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dtype) : impl_(std::make_unique<Impl>()) {
@@ -135,6 +167,11 @@ Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dt
   impl_->final_norm = *next++;
   impl_->head = config.tie_embeddings ? impl_->embedding : *next++;
   impl_->angles = make_angles(config, options);
+  const size_t per_layer = parameters_of(impl_->layers.front(), config).size();
+  impl_->groups.push_back({0, 1});
+  for (size_t i = 0; i < impl_->layers.size(); ++i)
+    impl_->groups.push_back({1 + i * per_layer, 1 + (i + 1) * per_layer});
+  impl_->groups.push_back({impl_->groups.back().last, impl_->parameters.size()});
 }
 
 Decoder::~Decoder() = default;
@@ -146,6 +183,15 @@ const ModelConfig& Decoder::config() const {
 }
 const std::vector<at::Tensor>& Decoder::parameters() const {
   return impl_->parameters;
+}
+const std::vector<Decoder::ParameterGroup>& Decoder::parameter_groups() const {
+  return impl_->groups;
+}
+void Decoder::on_gradients(std::function<void(size_t group)> complete) {
+  impl_->gradients_complete = std::move(complete);
+}
+void Decoder::set_checkpointing(bool on) {
+  impl_->checkpointing = on;
 }
 
 void Decoder::load(const WeightSource& weights) {
@@ -191,6 +237,23 @@ at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& positions
     x = x + m.attention(layer, m.norm(x, layer.input_norm), cos, sin, mask);
     x = x + m.feed_forward(layer, m.norm(x, layer.post_norm));
   }
+  return m.norm(x, m.final_norm);
+}
+
+at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& positions,
+                           const std::shared_ptr<const AttentionPlan>& plan) const {
+  const Impl& m = *impl_;
+  const auto at_positions = [&](const at::Tensor& table) {
+    return table.index_select(0, positions).view({1, positions.size(0), 1, table.size(1)});
+  };
+  const at::Tensor cos = at_positions(m.angles.cosines);
+  const at::Tensor sin = at_positions(m.angles.sines);
+  at::Tensor x = embed(m.embedding, tokens, [&m] { m.notify(0); });
+  for (size_t i = 0; i < m.layers.size(); ++i) {
+    const auto layer = [&m, i, cos, sin, plan](const at::Tensor& in) { return m.packed_layer(i, in, cos, sin, plan); };
+    x = m.checkpointing && c10::GradMode::is_enabled() ? checkpointed(x, layer) : layer(x);
+  }
+  x = when_gradient_passes(x, [&m] { m.notify(m.groups.size() - 1); });
   return m.norm(x, m.final_norm);
 }
 

@@ -12,18 +12,20 @@
 // matrix product each per call. One thread per object; LibTorch's own threads are set by the program, not here.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "learn/network/attention_plan.h"
 #include "model/weights.h"
 
 namespace deepsearch {
 
 class Decoder {
  public:
-  // Parameters are zero until load(). `dtype` is kFloat, or kDouble for checks by finite differences.
+  // Parameters are zero until load(). `dtype` is kFloat, kBFloat16, or kDouble for checks by finite differences.
   Decoder(const ModelConfig& config, at::Device device, at::ScalarType dtype = at::kFloat);
   ~Decoder();
   Decoder(Decoder&&) noexcept;
@@ -47,6 +49,28 @@ class Decoder {
   //   mask       [B or 1, 1, T, T] bool, true where row i may see column j, at least one per row; undefined: causal
   // Rows that are padded at their end are right under the causal mask without a mask of their own.
   at::Tensor hidden(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& mask = {}) const;
+
+  // The same of a packed batch, [T, hidden]: each token computed once, seeing its path (attention_plan.h).
+  //   tokens, positions  [T] int64; the plan's tokens
+  // Backward adds the embedding's gradient, and on the CPU in fp32 all others', straight into .grad().
+  at::Tensor hidden(const at::Tensor& tokens, const at::Tensor& positions,
+                    const std::shared_ptr<const AttentionPlan>& plan) const;
+
+  // Parameters whose gradients become complete together, as ranges of parameters(): the embedding; each layer; final
+  // norm and head (the head is not there when it is the embedding).
+  struct ParameterGroup {
+    size_t first = 0, last = 0;  // first … last − 1
+  };
+  const std::vector<ParameterGroup>& parameter_groups() const;
+
+  // Called in backward of the packed hidden(), in its thread: all that it adds to .grad() of a group's parameters has
+  // been added. Last group first, group 0 last, each once a backward. The head's own gradient is its caller's. An empty
+  // function: no calls. The decoder must outlive the backward.
+  void on_gradients(std::function<void(size_t group)> complete);
+
+  // Layers of the packed hidden() keep their input only; backward computes them again. For memory; costs a third more
+  // arithmetic. In fp32 on the CPU the gradients are the same bits.
+  void set_checkpointing(bool on);
 
   // [..., hidden] → [..., vocab]. Pick the rows that are needed first: for short models this is the dearest product.
   at::Tensor logits(const at::Tensor& hidden) const;

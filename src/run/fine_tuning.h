@@ -1,0 +1,27 @@
+// Supervised training on a file's demonstrations, from a model folder to a model folder: `deepsearch sft --data`.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "comm/world.h"
+#include "run/config.h"
+#include "run/prompt_encoder.h"
+
+namespace deepsearch {
+
+struct FineTuneRequest {
+  std::filesystem::path model;       // start, in the Hugging Face layout; its tokenizer files go with the result
+  std::filesystem::path data;        // JSON Lines (demonstration_file.h)
+  std::filesystem::path validation;  // the same; empty: none, or a share of data
+  double validation_share = 0;
+  std::filesystem::path metrics;  // JSON Lines to write, a line an update; empty: none
+  std::filesystem::path out;
+  PromptFormat format;
+};
+
+// Collective over all ranks of `world`, which all learn (roles assigned). Every rank reads the files; rank 0 speaks and
+// writes. Returns the exit code; errors are AgreedError.
+int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& request);
+
+}  // namespace deepsearch
