@@ -43,6 +43,7 @@ void visit_state(State& s, Visit&& visit) {
   visit("evaluation_tokens", s.evaluation_tokens);
   visit("tokens_trained", s.tokens_trained);
   visit("skipped_steps", s.skipped_steps);
+  visit("learners", s.learners);
   visit("elapsed", s.elapsed);
   visit("learn_seconds", s.learn_seconds);
   visit("checkpoint_seconds", s.checkpoint_seconds);

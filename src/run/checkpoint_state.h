@@ -20,6 +20,7 @@ struct RunState {
   int64_t evaluation_tokens = 0;  // not part of a run's cost
   int64_t tokens_trained = 0;
   int64_t skipped_steps = 0;
+  int64_t learners = 1;  // ranks that sum gradients
   std::vector<Evaluation> evaluations;
   double elapsed = 0;  // seconds, all attempts
   // Measured, so that the next attempt knows before it has measured any.

@@ -22,6 +22,14 @@ std::vector<int> Coordinator::others() const {
   return ranks;
 }
 
+std::vector<int> Coordinator::other_learners() const {
+  std::vector<int> learners;
+  for (const int rank : world_.learner_ranks()) {
+    if (rank != world_.rank()) learners.push_back(rank);
+  }
+  return learners;
+}
+
 void Coordinator::assign(int rank, size_t count) {
   AssignMessage message;
   message.policy_version = policy_version_;
@@ -49,6 +57,8 @@ void Coordinator::handle(Envelope&& envelope) {
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
     watchdog_.heard(envelope.from, *heartbeat, now_seconds());
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
+  } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
+    if (control->command == ControlMessage::Command::kSaved) --saving_;
   } else if (auto* assign = std::get_if<AssignMessage>(&envelope.message); assign && local_) {
     local_->handle(*assign);
   } else if (auto* weights = std::get_if<WeightsMessage>(&envelope.message); weights && local_) {
@@ -107,10 +117,7 @@ void Coordinator::publish(const ModelWeights& weights, int64_t policy_version) {
 }
 
 void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
-  std::vector<int> learners;
-  for (const int rank : world_.learner_ranks()) {
-    if (rank != world_.rank()) learners.push_back(rank);
-  }
+  const std::vector<int> learners = other_learners();
   if (learners.empty()) return;
   for (const TreeRecord& tree : trees) {
     TreeMessage message;
@@ -121,6 +128,21 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
   learn.command = ControlMessage::Command::kLearn;
   learn.step = step;
   mailbox_.send_all(learners, learn);
+}
+
+void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
+  const std::vector<int> learners = other_learners();
+  saving_ = static_cast<int>(learners.size());
+  if (learners.empty()) return;
+  ControlMessage save;
+  save.command = ControlMessage::Command::kSave;
+  save.step = step;
+  save.why = folder.string();
+  mailbox_.send_all(learners, save);
+}
+
+void Coordinator::saved() {
+  while (saving_ > 0) listen(/*wait=*/true);
 }
 
 void Coordinator::stop_all(const std::string& why) {
@@ -136,8 +158,8 @@ void Coordinator::stop_all(const std::string& why) {
   mailbox_.flush(kLongest);
 }
 
-std::vector<ReportMessage> Coordinator::take_reports() {
-  listen(/*wait=*/false);
+std::vector<ReportMessage> Coordinator::take_reports(bool wait) {
+  listen(wait && reports_.empty());
   return std::exchange(reports_, {});
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
@@ -38,14 +39,18 @@ class Coordinator {
   // Gives the other learners the step's batch and the word to train on it.
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
+  // Has the other learners write their parts of a checkpoint after `step` into `folder`; saved() waits for all of them.
+  void save(const std::filesystem::path& folder, int64_t step);
+  void saved();
+
   // Between pieces of long local work: takes messages in, so that senders' buffers drain.
   void keep_alive() { listen(/*wait=*/false); }
 
   // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
 
-  // Reports that have come since the last call.
-  std::vector<ReportMessage> take_reports();
+  // Reports that have come since the last call; with `wait`, after a moment's sleep if there are none yet.
+  std::vector<ReportMessage> take_reports(bool wait = false);
   int64_t tokens_generated() const { return tokens_generated_; }
 
  private:
@@ -53,6 +58,7 @@ class Coordinator {
   void handle(Envelope&& envelope);
   void listen(bool wait);
   std::vector<int> others() const;
+  std::vector<int> other_learners() const;
 
   World& world_;
   Mailbox& mailbox_;
@@ -67,6 +73,7 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
+  int saving_ = 0;  // learners that have not said yet that their part of a checkpoint is written
 };
 
 }  // namespace deepsearch

@@ -8,6 +8,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "run/batch.h"
+#include "run/checkpoint_optimizer.h"
 
 namespace deepsearch {
 
@@ -81,6 +82,16 @@ void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Tra
     if (says_stop(envelope->message)) return;
     if (auto* tree = std::get_if<TreeMessage>(&envelope->message)) batch.push_back(std::move(tree->tree));
     const auto* control = std::get_if<ControlMessage>(&envelope->message);
+    if (control != nullptr && control->command == ControlMessage::Command::kSave) {
+      heartbeat.enter_phase("saving", now_seconds());
+      const OptimizerState state = trainer.optimizer_state();
+      if (state.ranks > 1) write_optimizer_state(control->why, state);
+      ControlMessage saved;
+      saved.command = ControlMessage::Command::kSaved;
+      saved.step = control->step;
+      mailbox.send(world.coordinator_rank(), saved);
+      heartbeat.enter_phase("waiting for a batch", now_seconds());
+    }
     if (control != nullptr && control->command == ControlMessage::Command::kLearn) {
       heartbeat.enter_phase("learning", now_seconds());
       const auto tick = [&] { heartbeat.tick(0, 0, 0, now_seconds()); };
