@@ -11,7 +11,7 @@
 
 namespace deepsearch {
 
-enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitBadInput = 2, kExitResumable = 75, kExitInterrupted = 130 };
+enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitBadInput = 2, kExitInterrupted = 130 };
 
 class Error : public std::runtime_error {
  public:

@@ -1,0 +1,292 @@
+"""Runs that are stopped or killed and go on by --resume: the same bits as a run that was left alone. Needs DEEPSEARCH
+(the binary) and MPIEXEC."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+from train_test import DEEPSEARCH, MPIEXEC, SMALL, trees_of
+
+STEPS = 6
+CONFIG = SMALL.replace("steps = 2", f"steps = {STEPS}\ncheckpoint_every = 2").replace("every = 1", "every = 2")
+
+# What a clock or the work of a single attempt decides.
+TIMES = ("seconds", "elapsed", "per_second", "tflops", "utilization")
+LAYOUTS = [(1, 1), (3, 1), (4, 2)]
+
+
+def command(ranks, run, *more):
+    config = run.parent / "config.toml"
+    config.write_text(CONFIG)
+    start = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
+    if ranks == 1:
+        start = []
+    return [*start, DEEPSEARCH, "train", str(config), "--run", str(run), *map(str, more)]
+
+
+def train(ranks, run, *more):
+    return subprocess.run(command(ranks, run, *more), capture_output=True, text=True, timeout=110, check=False)
+
+
+def layout(learners):
+    return ("--set", f"ranks.learners={learners}")
+
+
+def metrics_of(run):
+    rows = {}
+    with h5py.File(run / "run.h5", "r") as file:
+        for table in ("learner", "eval"):
+            for name, column in file["metrics"][table].items():
+                if not any(word in name for word in TIMES):
+                    rows[table, name] = column[...].tobytes()
+        rows["search steps"] = sorted(set(file["metrics/search/step"][...]))
+        rows["finished"] = file.attrs["state"]
+    return rows
+
+
+def final_weights(run):
+    return (run / "checkpoints" / f"step-{STEPS:06}" / "model.safetensors").read_bytes()
+
+
+def state_of(run, step=STEPS):
+    folder = run / "checkpoints" / f"step-{step:06}" / "resume"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("learner-*"))}
+
+
+def elapsed_of(run):
+    with h5py.File(run / "run.h5", "r") as file:
+        return file["metrics/learner/elapsed"][...]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of each layout that nobody stopped."""
+    runs = {}
+
+    def get(ranks, learners):
+        if (ranks, learners) not in runs:
+            run = tmp_path_factory.mktemp("whole") / "run"
+            report = train(ranks, run, *layout(learners))
+            assert report.returncode == 0, report.stderr
+            runs[ranks, learners] = run
+        return runs[ranks, learners]
+
+    return get
+
+
+def stop(ranks, run, seconds, how, *more):
+    """Starts or resumes a run and sends its launcher a signal after `seconds` of work; its exit code."""
+    with subprocess.Popen(
+        command(ranks, run, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        wait_for(lambda: (run / "run.h5").exists() or job.poll() is not None)
+        time.sleep(seconds)
+        if how == signal.SIGKILL:
+            for process in [*children_of(job.pid), job.pid]:
+                os.kill(process, how)
+        elif job.poll() is None:
+            job.send_signal(how)
+        _, errors = job.communicate(timeout=60)
+    return job.returncode, errors
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return []
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_same(run, whole_run):
+    assert final_weights(run) == final_weights(whole_run)
+    assert state_of(run) == state_of(whole_run)
+    assert metrics_of(run) == metrics_of(whole_run)
+    assert trees_of(run) == trees_of(whole_run)
+    elapsed = elapsed_of(run)
+    assert np.all(np.diff(elapsed) > 0)
+
+
+@pytest.mark.parametrize(("ranks", "learners"), LAYOUTS)
+@pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_again_and_again_gives_the_same_bits(tmp_path, whole, ranks, learners, how):
+    run = tmp_path / "run"
+    random = np.random.default_rng([ranks, learners, int(how)])
+    stopped = 0
+    for _ in range(3):
+        code, errors = stop(ranks, run, random.uniform(0, 0.8), how, *layout(learners), "--resume")
+        if code == 0:
+            break
+        stopped += 1
+        if how == signal.SIGUSR1:
+            assert code == 75, errors
+            assert "--resume goes on" in errors
+    report = train(ranks, run, *layout(learners), "--resume")
+    assert report.returncode == 0, report.stderr
+    assert stopped > 0
+    assert_same(run, whole(ranks, learners))
+
+
+def test_finished_trees_are_not_grown_again(tmp_path, whole):
+    run = tmp_path / "run"
+    kept = 0
+    for seconds in np.linspace(0.05, 0.6, 12):
+        code, errors = stop(1, run, seconds, signal.SIGUSR1, "--resume")
+        if code == 0:
+            break
+        newest = max((run / "checkpoints").glob("step-*"))
+        kept += (newest / "resume" / "trees.bin").exists()
+    assert kept > 0
+    assert train(1, run, "--resume").returncode == 0
+    assert_same(run, whole(1, 1))
+    seen = []
+    for part in sorted((run / "parts").glob("*.h5")):
+        with h5py.File(part, "r") as file:
+            trees = file["trees"]
+            seen += list(
+                zip(*(trees[name][...].tolist() for name in ("step", "problem_index", "attempt", "kind")), strict=True)
+            )
+    assert len(seen) == len(set(seen)), "a finished tree was grown twice"
+
+
+def test_number_of_search_ranks_may_change(tmp_path, whole):
+    run = tmp_path / "run"
+    assert train(1, run, "--set", "learn.steps=2").returncode == 0
+    report = train(4, run, "--set", "learn.steps=4", "--resume")
+    assert report.returncode == 0, report.stderr
+    report = train(3, run, "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "resumed from checkpoints/step-000004" in report.stderr
+    # Runs of 2 and of 4 steps end where the long one evaluates anyway.
+    assert_same(run, whole(3, 1))
+
+
+def test_number_of_learners_may_change(tmp_path, whole):
+    run = tmp_path / "run"
+    assert train(4, run, *layout(2), "--set", "learn.steps=4").returncode == 0
+    report = train(4, run, *layout(3), "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "2 learner ranks before, 3 now" in report.stderr
+    report = train(2, tmp_path / "run", *layout(1), "--resume", "--set", "learn.steps=8")
+    assert report.returncode == 0, report.stderr
+    # Only the order of sums has changed: the parameters are close, the moments in the right places.
+    ours = np.frombuffer(final_weights(run), dtype=np.uint8)
+    assert len(ours) == len(final_weights(whole(4, 2)))
+
+
+CHANGED = [
+    (("search.width=2",), 2, "search.width was 3 and is now 2"),
+    (("run.seed=2",), 2, "run.seed was 1 and is now 2"),
+    (("learn.optimizer.lr=1e-4",), 2, "learn.optimizer.lr"),
+    (("learn.steps=1",), 2, "2 steps are done"),
+    (("run.log_level=\"debug\"", "learn.threads=1", "ranks.stuck_seconds=30.0"), 0, "run.log_level was"),
+]
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    run = tmp_path_factory.mktemp("short") / "run"
+    assert train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4").returncode == 0
+    return run
+
+
+@pytest.mark.parametrize(("keys", "code", "message"), CHANGED)
+def test_changed_keys_are_refused_by_name(tmp_path, short, keys, code, message):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    shutil.rmtree(run / "checkpoints" / "step-000003")
+    arguments = [word for key in ("learn.steps=3", "learn.problems=4", *keys) for word in ("--set", key)]
+    before = (run / "run.h5").read_bytes()
+    report = train(1, run, *arguments, "--resume")
+    assert report.returncode == code, report.stderr
+    assert message in report.stderr
+    if code != 0:
+        assert (run / "run.h5").read_bytes() == before
+        assert len([line for line in report.stderr.splitlines() if line.startswith("error:")]) == 1
+
+
+def damage_truncate(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def damage_flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 64
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, lambda file: file.unlink()])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "model.safetensors", "resume/run.json", "resume/learner-00-of-01.safetensors"]
+)
+def test_a_broken_checkpoint_is_passed_over_by_name(tmp_path, short, name, damage):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    damage(run / "checkpoints" / "step-000003" / name)
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4", "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "passed over" in report.stderr and "step-000003" in report.stderr
+    assert "resumed from checkpoints/step-000002" in report.stderr
+    for path in (short / "checkpoints" / "step-000003").glob("*.safetensors"):
+        assert (run / "checkpoints" / "step-000003" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_no_whole_checkpoint_is_one_line(tmp_path, short):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    for folder in (run / "checkpoints").iterdir():
+        damage_truncate(folder / "model.safetensors")
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4", "--resume")
+    assert report.returncode == 2
+    assert "no checkpoint is whole" in report.stderr and "--force" in report.stderr
+
+
+def test_leftovers_go_and_old_checkpoints_too(tmp_path, short):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    folder = run / "checkpoints"
+    shutil.copytree(folder / "step-000002", folder / "tmp-step-000004")
+    (folder / "step-000003").rename(folder / "step-000003.tmp")  # a kill while it was being replaced
+    arguments = ["--set", "learn.steps=6", "--set", "learn.problems=4", "--set", "learn.checkpoint_every=1"]
+    report = train(1, run, *arguments, "--set", "run.keep_checkpoints=2", "--set", "run.keep_every=3", "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "resumed from checkpoints/step-000003" in report.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["step-000003", "step-000005", "step-000006"]
+
+
+def test_the_time_limit_ends_a_run_that_can_go_on(tmp_path, whole):
+    run = tmp_path / "run"
+    code = 75
+    for _ in range(20):
+        report = train(1, run, "--set", "run.time_limit=\"1\"", "--resume")
+        code = report.returncode
+        if code != 75:
+            break
+        assert "time limit" in report.stderr
+    if code == 75:  # a slow machine
+        assert train(1, run, "--resume").returncode == 0
+    assert_same(run, whole(1, 1))
+    report = train(1, run, "--set", "run.time_limit=\"soon\"", "--resume")
+    assert report.returncode == 2
+    assert "run.time_limit" in report.stderr.replace("[run].time_limit", "run.time_limit")
+
+
+def test_a_manifest_lists_every_file(short):
+    folder = short / "checkpoints" / "step-000003"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
+    assert set(manifest["files"]) == files
+    assert all((folder / name).stat().st_size == entry["bytes"] for name, entry in manifest["files"].items())
