@@ -21,13 +21,13 @@ struct RunState {
   int64_t tokens_trained = 0;
   int64_t skipped_steps = 0;
   int64_t learners = 1;  // ranks that sum gradients
-  std::vector<Evaluation> evaluations;
+  std::vector<Evaluation> evaluations = {};
   double elapsed = 0;  // seconds, all attempts
   // Measured, so that the next attempt knows before it has measured any.
   double learn_seconds = 0;
   double checkpoint_seconds = 0;
-  std::string config_text;
-  std::string revision;
+  std::string config_text = {};
+  std::string revision = {};
   uint64_t start_digest = 0;     // of the base policy's values
   uint64_t problems_digest = 0;  // of the problem files
 };

@@ -35,13 +35,13 @@ namespace {
 // What every rank has once set-up is through.
 struct Rank {
   World& world;
-  Config config;
-  std::shared_ptr<const Task> task;
-  std::unique_ptr<const ProblemSource> problems;
-  ModelWeights start;
-  RunInfo info;
+  Config config = {};
+  std::shared_ptr<const Task> task = nullptr;
+  std::unique_ptr<const ProblemSource> problems = nullptr;
+  ModelWeights start = {};
+  RunInfo info = {};
   std::filesystem::path folder;
-  ResumePoint from;  // the coordinator's; others know the step
+  ResumePoint from = {};  // the coordinator's; others know the step
   FolderState folder_state = FolderState::kFresh;
   int attempt = 1;  // of the files that are written
 };
@@ -172,6 +172,7 @@ void log_start(const Rank& rank) {
 }  // namespace
 
 int run_train(World& world, TrainRequest& request) {
+  install_stop_signals();
   Rank rank{.world = world, .folder = request.run_folder};
   agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
@@ -189,7 +190,6 @@ int run_train(World& world, TrainRequest& request) {
   });
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
   log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
-  install_stop_signals();
   if (world.is_coordinator()) log_start(rank);
 
   Ending ending;

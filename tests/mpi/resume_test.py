@@ -15,6 +15,7 @@ from train_test import DEEPSEARCH, MPIEXEC, SMALL, trees_of
 
 STEPS = 6
 CONFIG = SMALL.replace("steps = 2", f"steps = {STEPS}\ncheckpoint_every = 2").replace("every = 1", "every = 2")
+CONFIG = CONFIG.replace("hidden_size = 16", "hidden_size = 64").replace("problems = 8", "problems = 32")
 
 # What a clock or the work of a single attempt decides.
 TIMES = ("seconds", "elapsed", "per_second", "tflops", "utilization")
@@ -82,10 +83,11 @@ def whole(tmp_path_factory):
 
 def stop(ranks, run, seconds, how, *more):
     """Starts or resumes a run and sends its launcher a signal after `seconds` of work; its exit code."""
+    before = inode_of(run / "run.h5")
     with subprocess.Popen(
         command(ranks, run, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as job:
-        wait_for(lambda: (run / "run.h5").exists() or job.poll() is not None)
+        wait_for(lambda: inode_of(run / "run.h5") != before or job.poll() is not None)
         time.sleep(seconds)
         if how == signal.SIGKILL:
             for process in [*children_of(job.pid), job.pid]:
@@ -94,6 +96,10 @@ def stop(ranks, run, seconds, how, *more):
             job.send_signal(how)
         _, errors = job.communicate(timeout=60)
     return job.returncode, errors
+
+
+def inode_of(path):
+    return path.stat().st_ino if path.exists() else None
 
 
 def children_of(pid):
@@ -125,9 +131,10 @@ def assert_same(run, whole_run):
 def test_stopped_again_and_again_gives_the_same_bits(tmp_path, whole, ranks, learners, how):
     run = tmp_path / "run"
     random = np.random.default_rng([ranks, learners, int(how)])
+    duration = elapsed_of(whole(ranks, learners))[-1]
     stopped = 0
     for _ in range(3):
-        code, errors = stop(ranks, run, random.uniform(0, 0.8), how, *layout(learners), "--resume")
+        code, errors = stop(ranks, run, duration * random.uniform(0, 0.4), how, *layout(learners), "--resume")
         if code == 0:
             break
         stopped += 1
@@ -142,9 +149,10 @@ def test_stopped_again_and_again_gives_the_same_bits(tmp_path, whole, ranks, lea
 
 def test_finished_trees_are_not_grown_again(tmp_path, whole):
     run = tmp_path / "run"
+    few_at_a_time = ("--set", "ranks.problems_in_flight=3")
     kept = 0
-    for seconds in np.linspace(0.05, 0.6, 12):
-        code, errors = stop(1, run, seconds, signal.SIGUSR1, "--resume")
+    for part in np.linspace(0.02, 0.3, 12):
+        code, _ = stop(1, run, part * elapsed_of(whole(1, 1))[-1], signal.SIGUSR1, *few_at_a_time, "--resume")
         if code == 0:
             break
         newest = max((run / "checkpoints").glob("step-*"))

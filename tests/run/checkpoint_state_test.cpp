@@ -103,7 +103,12 @@ class OptimizerParts : public ::testing::Test {
  protected:
   OptimizerState layout(int ranks, int rank, int64_t bucket_values) const {
     const GradientBuckets buckets(sizes_, {{0, 2}, {2, 3}, {3, 5}}, bucket_values, ranks);
-    OptimizerState state{.updates = 17, .skipped_in_a_row = 2, .rank = rank, .ranks = ranks, .parameters = sizes_};
+    OptimizerState state;
+    state.updates = 17;
+    state.skipped_in_a_row = 2;
+    state.rank = rank;
+    state.ranks = ranks;
+    state.parameters = sizes_;
     for (size_t p = 0; p < sizes_.size(); ++p) state.offsets.push_back(buckets.offset(p));
     for (const auto& bucket : buckets.buckets()) state.buckets.push_back(bucket.size);
     return state;
