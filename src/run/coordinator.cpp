@@ -131,14 +131,13 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
 }
 
 void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
-  const std::vector<int> learners = other_learners();
-  saving_ = static_cast<int>(learners.size());
-  if (learners.empty()) return;
+  if (local_ != nullptr) local_->flush();
+  saving_ = static_cast<int>(others().size());
   ControlMessage save;
   save.command = ControlMessage::Command::kSave;
   save.step = step;
   save.why = folder.string();
-  mailbox_.send_all(learners, save);
+  mailbox_.send_all(others(), save);
 }
 
 void Coordinator::saved() {

@@ -39,7 +39,8 @@ class Coordinator {
   // Gives the other learners the step's batch and the word to train on it.
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
-  // Has the other learners write their parts of a checkpoint after `step` into `folder`; saved() waits for all of them.
+  // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their
+  // trees; saved() waits for all of them.
   void save(const std::filesystem::path& folder, int64_t step);
   void saved();
 
@@ -73,7 +74,7 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
-  int saving_ = 0;  // learners that have not said yet that their part of a checkpoint is written
+  int saving_ = 0;  // ranks that have not said yet that they did their part of a checkpoint
 };
 
 }  // namespace deepsearch

@@ -22,6 +22,17 @@ bool says_stop(const AnyMessage& message) {
   return control != nullptr && control->command == ControlMessage::Command::kStop;
 }
 
+bool says_save(const AnyMessage& message) {
+  const auto* control = std::get_if<ControlMessage>(&message);
+  return control != nullptr && control->command == ControlMessage::Command::kSave;
+}
+
+void answer_saved(World& world, Mailbox& mailbox) {
+  ControlMessage saved;
+  saved.command = ControlMessage::Command::kSaved;
+  mailbox.send(world.coordinator_rank(), saved);
+}
+
 // Tells the coordinator, once, that this rank was asked to stop by a signal: the job ends as a whole.
 class StopNotice {
  public:
@@ -58,6 +69,10 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
         mailbox.flush(kFarewell);
         return;
       }
+      if (says_save(envelope->message)) {
+        worker.flush();
+        answer_saved(world, mailbox);
+      }
       if (const auto* assign = std::get_if<AssignMessage>(&envelope->message)) worker.handle(*assign);
       if (const auto* weights = std::get_if<WeightsMessage>(&envelope->message)) worker.handle(*weights);
     }
@@ -82,14 +97,11 @@ void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Tra
     if (says_stop(envelope->message)) return;
     if (auto* tree = std::get_if<TreeMessage>(&envelope->message)) batch.push_back(std::move(tree->tree));
     const auto* control = std::get_if<ControlMessage>(&envelope->message);
-    if (control != nullptr && control->command == ControlMessage::Command::kSave) {
+    if (says_save(envelope->message)) {
       heartbeat.enter_phase("saving", now_seconds());
       const OptimizerState state = trainer.optimizer_state();
       if (state.ranks > 1) write_optimizer_state(control->why, state);
-      ControlMessage saved;
-      saved.command = ControlMessage::Command::kSaved;
-      saved.step = control->step;
-      mailbox.send(world.coordinator_rank(), saved);
+      answer_saved(world, mailbox);
       heartbeat.enter_phase("waiting for a batch", now_seconds());
     }
     if (control != nullptr && control->command == ControlMessage::Command::kLearn) {

@@ -14,17 +14,30 @@ import pytest
 from train_test import DEEPSEARCH, MPIEXEC, SMALL, trees_of
 
 STEPS = 6
-CONFIG = SMALL.replace("steps = 2", f"steps = {STEPS}\ncheckpoint_every = 2").replace("every = 1", "every = 2")
-CONFIG = CONFIG.replace("hidden_size = 16", "hidden_size = 64").replace("problems = 8", "problems = 32")
+CHANGES = {
+    "steps = 2": f"steps = {STEPS}\ncheckpoint_every = 2\nkl_coef = 0.05\nentropy_coef = 0.01",
+    "every = 1": "every = 2",
+    "hidden_size = 16": "hidden_size = 64",
+    "width = 3": "width = 4",
+    "trajectories = 3": "trajectories = 4",
+    "minibatch_problems = 4": "minibatch_problems = 60",
+    "problems = 8": "problems = 240",
+}
+CONFIG = SMALL
+for old, new in CHANGES.items():
+    assert old in CONFIG
+    CONFIG = CONFIG.replace(old, new)
 
 # What a clock or the work of a single attempt decides.
 TIMES = ("seconds", "elapsed", "per_second", "tflops", "utilization")
+BASE = None
 LAYOUTS = [(1, 1), (3, 1), (4, 2)]
 
 
 def command(ranks, run, *more):
     config = run.parent / "config.toml"
     config.write_text(CONFIG)
+    more = ("--set", f"model.path={BASE}", *more)
     start = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
     if ranks == 1:
         start = []
@@ -65,6 +78,17 @@ def elapsed_of(run):
         return file["metrics/learner/elapsed"][...]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def base(tmp_path_factory):
+    """A policy that solves a few problems, so that there are gradients, and moments worth keeping."""
+    global BASE  # noqa: PLW0603
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "config.toml").write_text(CONFIG)
+    BASE = folder / "policy"
+    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, "--set", "sft.steps=120"]
+    subprocess.run(arguments, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run of each layout that nobody stopped."""
@@ -75,6 +99,9 @@ def whole(tmp_path_factory):
             run = tmp_path_factory.mktemp("whole") / "run"
             report = train(ranks, run, *layout(learners))
             assert report.returncode == 0, report.stderr
+            with h5py.File(run / "run.h5", "r") as file:
+                assert np.all(file["metrics/learner/grad_norm"][...] > 0.01)
+                assert np.all(file["metrics/learner/uniform_fraction"][...] < 1)
             runs[ranks, learners] = run
         return runs[ranks, learners]
 
@@ -207,7 +234,7 @@ CHANGED = [
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     run = tmp_path_factory.mktemp("short") / "run"
-    assert train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4").returncode == 0
+    assert train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60").returncode == 0
     return run
 
 
@@ -216,7 +243,7 @@ def test_changed_keys_are_refused_by_name(tmp_path, short, keys, code, message):
     run = tmp_path / "run"
     shutil.copytree(short, run)
     shutil.rmtree(run / "checkpoints" / "step-000003")
-    arguments = [word for key in ("learn.steps=3", "learn.problems=4", *keys) for word in ("--set", key)]
+    arguments = [word for key in ("learn.steps=3", "learn.problems=60", *keys) for word in ("--set", key)]
     before = (run / "run.h5").read_bytes()
     report = train(1, run, *arguments, "--resume")
     assert report.returncode == code, report.stderr
@@ -244,7 +271,7 @@ def test_a_broken_checkpoint_is_passed_over_by_name(tmp_path, short, name, damag
     run = tmp_path / "run"
     shutil.copytree(short, run)
     damage(run / "checkpoints" / "step-000003" / name)
-    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4", "--resume")
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60", "--resume")
     assert report.returncode == 0, report.stderr
     assert "passed over" in report.stderr and "step-000003" in report.stderr
     assert "resumed from checkpoints/step-000002" in report.stderr
@@ -257,7 +284,7 @@ def test_no_whole_checkpoint_is_one_line(tmp_path, short):
     shutil.copytree(short, run)
     for folder in (run / "checkpoints").iterdir():
         damage_truncate(folder / "model.safetensors")
-    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=4", "--resume")
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60", "--resume")
     assert report.returncode == 2
     assert "no checkpoint is whole" in report.stderr and "--force" in report.stderr
 
@@ -268,7 +295,7 @@ def test_leftovers_go_and_old_checkpoints_too(tmp_path, short):
     folder = run / "checkpoints"
     shutil.copytree(folder / "step-000002", folder / "tmp-step-000004")
     (folder / "step-000003").rename(folder / "step-000003.tmp")  # a kill while it was being replaced
-    arguments = ["--set", "learn.steps=6", "--set", "learn.problems=4", "--set", "learn.checkpoint_every=1"]
+    arguments = ["--set", "learn.steps=6", "--set", "learn.problems=60", "--set", "learn.checkpoint_every=1"]
     report = train(1, run, *arguments, "--set", "run.keep_checkpoints=2", "--set", "run.keep_every=3", "--resume")
     assert report.returncode == 0, report.stderr
     assert "resumed from checkpoints/step-000003" in report.stderr
