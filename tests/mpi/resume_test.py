@@ -155,21 +155,49 @@ def assert_same(run, whole_run):
 @pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_again_and_again_gives_the_same_bits(tmp_path, whole, ranks, learners, how):
     run = tmp_path / "run"
-    random = np.random.default_rng([ranks, learners, int(how)])
-    duration = elapsed_of(whole(ranks, learners))[-1]
+    stop_twice(ranks, run, how, whole(ranks, learners), *layout(learners))
+    assert_same(run, whole(ranks, learners))
+
+
+def stop_twice(ranks, run, how, whole_run, *more):
+    """A run that is stopped at two random moments and then left to end."""
+    random = np.random.default_rng([ranks, int(how)])
+    duration = elapsed_of(whole_run)[-1]
     stopped = 0
-    for _ in range(3):
-        code, errors = stop(ranks, run, duration * random.uniform(0, 0.4), how, *layout(learners), "--resume")
-        if code == 0:
+    while stopped < 2:
+        code, errors = stop(ranks, run, duration * random.uniform(0, 0.4), how, *more, "--resume")
+        if code == 0 and stopped > 0:
             break
+        if code == 0:  # it ended before: again, and sooner
+            shutil.rmtree(run)
+            duration /= 2
+            continue
         stopped += 1
         if how == signal.SIGUSR1:
             assert code == 75, errors
             assert "--resume goes on" in errors
-    report = train(ranks, run, *layout(learners), "--resume")
+    report = train(ranks, run, *more, "--resume")
     assert report.returncode == 0, report.stderr
-    assert stopped > 0
-    assert_same(run, whole(ranks, learners))
+
+
+VARIANTS = {
+    "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
+    "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
+    "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
+    "no copy held": ("run.hold_state=false", "store.trees=false"),
+}
+
+
+@pytest.mark.parametrize("keys", VARIANTS.values(), ids=VARIANTS)
+def test_variants_give_the_same_bits(tmp_path, keys):
+    ranks, learners = (1, 1) if "run.hold_state=false" in keys else (4, 2)
+    more = (*layout(learners), *(f"--set={key}" for key in keys))
+    alone = tmp_path / "alone" / "run"
+    alone.parent.mkdir()
+    assert train(ranks, alone, *more).returncode == 0
+    run = tmp_path / "run"
+    stop_twice(ranks, run, signal.SIGUSR1, alone, *more)
+    assert_same(run, alone)
 
 
 def test_finished_trees_are_not_grown_again(tmp_path):
@@ -177,10 +205,10 @@ def test_finished_trees_are_not_grown_again(tmp_path):
     alone = tmp_path / "alone" / "run"
     alone.parent.mkdir()
     # Most of the time is search, and trees finish one after another.
-    keys = [f"--set={key}" for key in ("eval.problems=500", "eval.samples=8", "ranks.problems_in_flight=3")]
+    keys = [f"--set={key}" for key in ("eval.problems=300", "eval.samples=8", "ranks.problems_in_flight=3")]
     assert train(1, alone, *keys).returncode == 0
     kept = 0
-    for part in np.linspace(0.02, 0.25, 20):
+    for part in np.linspace(0.02, 0.25, 10):
         code, _ = stop(1, run, part * elapsed_of(alone)[-1], signal.SIGUSR1, *keys, "--resume")
         if code == 0:
             break
