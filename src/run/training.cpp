@@ -133,7 +133,8 @@ void Training::report_step(const StepBatch& batch, const TrainStats& stats, cons
 }
 
 bool Training::learn(const StepBatch& batch, TrainStats& stats) {
-  if (stopping(state_.learn_seconds)) return false;
+  // The first step of an attempt is tried in any case: an estimate from one slow moment must not end every attempt.
+  if (stopping(state_.step > first_step_ ? state_.learn_seconds : 0)) return false;
   // A launcher that passes on Ctrl-C gives its ranks a second, less than a large batch takes. A learner that is alone
   // can leave at any micro-batch, back to the state at the boundary; several must meet in the sum of their gradients
   // first, and end the step.

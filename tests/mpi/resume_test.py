@@ -342,7 +342,7 @@ def test_leftovers_go_and_old_checkpoints_too(tmp_path, short):
 def test_the_time_limit_ends_a_run_that_can_go_on(tmp_path, whole):
     run = tmp_path / "run"
     code = 75
-    for _ in range(20):
+    for _ in range(5):
         report = train(1, run, "--set", 'run.time_limit="2"', "--resume")
         code = report.returncode
         if code != 75:
