@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include <CLI/CLI.hpp>
 
@@ -36,7 +37,12 @@ std::vector<Place> all_trees(const RunReader& run) {
   for (const std::filesystem::path& part : run.parts()) {
     for (PartReader::TreeRow& row : PartReader(part).rows()) places.push_back({part, std::move(row)});
   }
-  std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.row.key < b.row.key; });
+  const auto order = [](const Place& place) { return std::tie(place.row.key, place.row.kind); };
+  std::stable_sort(places.begin(), places.end(), [&](const Place& a, const Place& b) { return order(a) < order(b); });
+  // After a kill, attempts of a resumed run have grown the same trees again.
+  const auto repeated =
+      std::unique(places.begin(), places.end(), [&](const Place& a, const Place& b) { return order(a) == order(b); });
+  places.erase(repeated, places.end());
   return places;
 }
 
@@ -93,6 +99,7 @@ void print_summary(const RunReader& run) {
   const RunInfo& info = run.info();
   fmt::print("state      {}\nseed       {}\nrevision   {}\nranks      {}\ncommand    {}\n", run.state(), info.seed,
              info.revision, info.rank_layout, info.command_line);
+  if (run.attempt() > 1) fmt::print("attempt    {}, resumed\n", run.attempt());
   fmt::print("step       {:.0f}, {} so far\n", last(run, "learner", "step"),
              format_duration(last(run, "learner", "elapsed")));
   fmt::print("tokens     {:.0f} generated, {:.0f} trained\n", last(run, "learner", "tokens_generated"),

@@ -25,6 +25,8 @@ void add_train(CLI::App& app, CommandLine& line) {
   command->add_option("--set", request->overrides, "Override a key, e.g. --set search.width=4")
       ->allow_extra_args(false);
   command->add_flag("--force", request->force, "Replace an earlier run in that folder");
+  command->add_flag("--resume", request->resume,
+                    "Go on with the run in that folder from its newest checkpoint; begin where there is none");
   command->callback([request, &line] {
     line.chosen = [request, &line] {
       World world(line.argc, line.argv);

@@ -25,7 +25,8 @@ void on_stop_signal(int signal_number) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   const int64_t nanoseconds = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
   int64_t first = 0;
-  if (!first_signal_at.compare_exchange_strong(first, nanoseconds) && nanoseconds - first >= kGraceNanoseconds) {
+  if (signal_number != SIGUSR1 && !first_signal_at.compare_exchange_strong(first, nanoseconds) &&
+      nanoseconds - first >= kGraceNanoseconds) {
     _exit(128 + signal_number);
   }
   int none = 0;
@@ -46,6 +47,7 @@ void set_handler(int signal_number, void (*handler)(int)) {
 void install_stop_signals() {
   set_handler(SIGINT, on_stop_signal);
   set_handler(SIGTERM, on_stop_signal);
+  set_handler(SIGUSR1, on_stop_signal);
   set_handler(SIGPIPE, SIG_IGN);
 }
 

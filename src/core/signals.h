@@ -1,5 +1,6 @@
-// SIGINT and SIGTERM set a flag that the loops look at. A further signal a second or more after the first ends the
-// process at once with 128 + signal; an earlier one is ignored, because launchers often deliver the same signal twice.
+// SIGINT, SIGTERM and SIGUSR1 set a flag that the loops look at. A further SIGINT or SIGTERM a second or more after the
+// first ends the process at once with 128 + signal; an earlier one is ignored, because launchers often deliver the same
+// signal twice. SIGUSR1, a batch system's early warning, is not counted in this.
 // Nothing but lock-free flags is touched inside the handler. Any thread.
 #pragma once
 

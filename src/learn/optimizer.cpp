@@ -283,13 +283,21 @@ AdamW::Bytes AdamW::bytes() const {
           .moments = bytes_held(mean_) + bytes_held(variance_)};
 }
 
+OptimizerState AdamW::layout() const {
+  OptimizerState layout;
+  layout.updates = updates_;
+  layout.skipped_in_a_row = skipped_in_a_row_;
+  layout.rank = part_;
+  layout.ranks = parts_;
+  layout.parameters = sizes_;
+  for (size_t p = 0; p < sizes_.size(); ++p) layout.offsets.push_back(buckets_.offset(p));
+  for (const auto& bucket : buckets_.buckets()) layout.buckets.push_back(bucket.size);
+  return layout;
+}
+
 OptimizerState AdamW::state() const {
   const at::NoGradGuard no_grad;
-  OptimizerState state;
-  state.updates = updates_;
-  state.rank = part_;
-  state.ranks = parts_;
-  state.parameters = sizes_;
+  OptimizerState state = layout();
   const auto host = [](const at::Tensor& tensor, std::vector<float>& out) {
     const at::Tensor copy = tensor.to(at::kCPU).contiguous();
     out.insert(out.end(), copy.const_data_ptr<float>(), copy.const_data_ptr<float>() + copy.numel());
@@ -298,7 +306,6 @@ OptimizerState AdamW::state() const {
   host(variance_, state.variance);
   state.master.reserve(state.mean.size());
   for (size_t b = 0; b < pieces_.size(); ++b) {
-    state.buckets.push_back(buckets_.buckets()[b].size);
     if (!master_.defined()) host(values_.narrow(0, own_begin(b), own_size(b)), state.master);
   }
   if (master_.defined()) host(master_, state.master);
@@ -347,6 +354,7 @@ void AdamW::restore(const OptimizerState& state) {
   }
   for (Transfer& gather : gathers) wait(gather);
   updates_ = state.updates;
+  skipped_in_a_row_ = state.skipped_in_a_row;
 }
 
 }  // namespace deepsearch

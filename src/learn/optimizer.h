@@ -20,24 +20,12 @@
 
 #include "comm/collectives.h"
 #include "learn/gradient_buckets.h"
+#include "learn/optimizer_state.h"
 #include "learn/params.h"
 
 namespace deepsearch {
 
 struct AdamWStep;  // learn/optimizer_update.h
-
-// What a rank must save to go on later: its part of the master weights and moments, on the host. Unsharded, every
-// rank's is the whole.
-struct OptimizerState {
-  int64_t updates = 0;
-  int64_t rank = 0;                 // whose part; 0 when unsharded
-  int64_t ranks = 1;                // parts there are; 1 when unsharded
-  std::vector<int64_t> parameters;  // values of each
-  std::vector<int64_t> buckets;     // values of each, padding included
-  std::vector<float> master;
-  std::vector<float> mean;
-  std::vector<float> variance;
-};
 
 class AdamW {
  public:
@@ -80,6 +68,7 @@ class AdamW {
   const GradientBuckets& buckets() const { return buckets_; }
 
   OptimizerState state() const;
+  OptimizerState layout() const;  // state() without values
   // Also sets the parameters. bad_input when the state is that of other parameters, buckets or ranks.
   void restore(const OptimizerState& state);
 

@@ -319,4 +319,16 @@ ModelWeights Trainer::weights() const {
   return impl_->decoder.store();
 }
 
+OptimizerState Trainer::optimizer_state() const {
+  return impl_->optimizer->state();
+}
+
+OptimizerState Trainer::optimizer_layout() const {
+  return impl_->optimizer->layout();
+}
+
+void Trainer::restore(const OptimizerState& state) {
+  impl_->optimizer->restore(state);
+}
+
 }  // namespace deepsearch

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "comm/collectives.h"
+#include "learn/optimizer_state.h"
 #include "learn/params.h"
 #include "learn/rows.h"
 #include "learn/train_stats.h"
@@ -50,6 +51,11 @@ class Trainer {
   std::vector<std::vector<float>> logprobs(const std::vector<Row>& rows);
 
   ModelWeights weights() const;  // host copy
+
+  // To go on later: this rank's part of the optimiser (layout: without values), and with it the parameters.
+  OptimizerState optimizer_state() const;
+  OptimizerState optimizer_layout() const;
+  void restore(const OptimizerState& state);  // collective; errors as AdamW::restore
 
  private:
   struct Impl;

@@ -4,6 +4,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "run/time_budget.h"
 
 namespace deepsearch {
 
@@ -18,6 +19,32 @@ void RunParams::describe(ConfigVisitor& v) {
            .meaning = "least level that is logged",
            .choices = {"debug", "info", "warning", "error"}},
           log_level);
+  v.field({.key = "checkpoint_minutes",
+           .unit = "min",
+           .meaning = "write a checkpoint at the first step boundary this long after the last; 0: none by time",
+           .min = 0,
+           .max = 1e6},
+          checkpoint_minutes);
+  v.field({.key = "keep_checkpoints",
+           .unit = "",
+           .meaning = "keep the newest so many; 0: all of [learn].checkpoint_every, of others the newest",
+           .min = 0},
+          keep_checkpoints);
+  v.field({.key = "keep_every",
+           .unit = "steps",
+           .meaning = "checkpoints of multiples of this are always kept; 0: none",
+           .min = 0},
+          keep_every);
+  v.field({.key = "time_limit",
+           .unit = "s or HH:MM:SS",
+           .meaning = "the run saves itself and ends before it has taken this long; \"\": none but a Slurm job's end"},
+          time_limit);
+  v.field(
+      {.key = "hold_state",
+       .unit = "",
+       .meaning = "a single learner keeps the optimiser's state of the last step boundary in memory while it learns "
+                  "(12 bytes a parameter), so that a stop need not wait for the step's end"},
+      hold_state);
 }
 
 void EvalParams::describe(ConfigVisitor& v) {
@@ -68,6 +95,7 @@ void Config::describe(ConfigVisitor& v) {
 namespace {
 
 void resolve(Config& config) {
+  if (!config.run.time_limit.empty()) parse_duration(config.run.time_limit, "[run].time_limit");
   const std::unique_ptr<Task> task = make_task(config.task);
   if (config.search.step_tokens == 0) config.search.step_tokens = task->step_tokens();
   if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();

@@ -21,6 +21,11 @@ namespace deepsearch {
 struct RunParams {
   int64_t seed = 1;
   std::string log_level = "info";
+  double checkpoint_minutes = 30;  // beside [learn].checkpoint_every; 0: none by time
+  int64_t keep_checkpoints = 0;    // see KeepCheckpoints
+  int64_t keep_every = 0;
+  std::string time_limit;  // parse_duration; "": none but Slurm's
+  bool hold_state = true;  // a copy of the optimiser's state at the step boundary while learning
 
   void describe(ConfigVisitor& v);
 };

@@ -32,6 +32,14 @@ std::vector<int> Coordinator::others() const {
   return ranks;
 }
 
+std::vector<int> Coordinator::other_learners() const {
+  std::vector<int> learners;
+  for (const int rank : world_.learner_ranks()) {
+    if (rank != world_.rank()) learners.push_back(rank);
+  }
+  return learners;
+}
+
 void Coordinator::assign(int rank, size_t count) {
   AssignMessage message;
   message.policy_version = policy_version_;
@@ -59,6 +67,8 @@ void Coordinator::handle(Envelope&& envelope) {
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
     watchdog_.heard(envelope.from, *heartbeat, now_seconds());
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
+  } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
+    if (control->command == ControlMessage::Command::kSaved) --saving_;
   } else if (auto* assign = std::get_if<AssignMessage>(&envelope.message); assign && local_) {
     local_->handle(*assign);
   }
@@ -159,10 +169,7 @@ void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t p
 }
 
 void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
-  std::vector<int> learners;
-  for (const int rank : world_.learner_ranks()) {
-    if (rank != world_.rank()) learners.push_back(rank);
-  }
+  const std::vector<int> learners = other_learners();
   if (learners.empty()) return;
   for (const TreeRecord& tree : trees) {
     TreeMessage message;
@@ -173,6 +180,20 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
   learn.command = ControlMessage::Command::kLearn;
   learn.step = step;
   mailbox_.send_all(learners, learn);
+}
+
+void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
+  if (local_ != nullptr) local_->flush();
+  saving_ = static_cast<int>(others().size());
+  ControlMessage save;
+  save.command = ControlMessage::Command::kSave;
+  save.step = step;
+  save.why = folder.string();
+  mailbox_.send_all(others(), save);
+}
+
+void Coordinator::saved() {
+  while (saving_ > 0) listen(/*wait=*/true);
 }
 
 void Coordinator::stop_all(const std::string& why) {
@@ -188,8 +209,8 @@ void Coordinator::stop_all(const std::string& why) {
   mailbox_.flush(kLongest);
 }
 
-std::vector<ReportMessage> Coordinator::take_reports() {
-  listen(/*wait=*/false);
+std::vector<ReportMessage> Coordinator::take_reports(bool wait) {
+  listen(wait && reports_.empty());
   return std::exchange(reports_, {});
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -46,14 +47,19 @@ class Coordinator {
   // Gives the other learners the step's batch and the word to train on it.
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
+  // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their
+  // trees; saved() waits for all of them.
+  void save(const std::filesystem::path& folder, int64_t step);
+  void saved();
+
   // Between pieces of long local work: takes messages in, so that senders' buffers drain, and moves weights on.
   void keep_alive() { listen(/*wait=*/false); }
 
   // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
 
-  // Reports that have come since the last call.
-  std::vector<ReportMessage> take_reports();
+  // Reports that have come since the last call; with `wait`, after a moment's sleep if there are none yet.
+  std::vector<ReportMessage> take_reports(bool wait = false);
   int64_t tokens_generated() const { return tokens_generated_; }
 
  private:
@@ -64,6 +70,7 @@ class Coordinator {
   void finish_weights();
   void abort_if_silent(const char* phase);
   std::vector<int> others() const;
+  std::vector<int> other_learners() const;
 
   World& world_;
   Mailbox& mailbox_;
@@ -83,6 +90,7 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
+  int saving_ = 0;  // ranks that have not said yet that they did their part of a checkpoint
 };
 
 }  // namespace deepsearch

@@ -8,6 +8,7 @@
 #include "core/signals.h"
 #include "core/timer.h"
 #include "run/batch.h"
+#include "run/checkpoint_optimizer.h"
 
 namespace deepsearch {
 
@@ -20,6 +21,17 @@ constexpr double kFarewell = 5;       // seconds for the last messages to leave
 bool says_stop(const AnyMessage& message) {
   const auto* control = std::get_if<ControlMessage>(&message);
   return control != nullptr && control->command == ControlMessage::Command::kStop;
+}
+
+bool says_save(const AnyMessage& message) {
+  const auto* control = std::get_if<ControlMessage>(&message);
+  return control != nullptr && control->command == ControlMessage::Command::kSave;
+}
+
+void answer_saved(World& world, Mailbox& mailbox) {
+  ControlMessage saved;
+  saved.command = ControlMessage::Command::kSaved;
+  mailbox.send(world.coordinator_rank(), saved);
 }
 
 // Tells the coordinator, once, that this rank was asked to stop by a signal: the job ends as a whole.
@@ -59,6 +71,10 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
         mailbox.flush(kFarewell);
         return;
       }
+      if (says_save(envelope->message)) {
+        worker.flush();
+        answer_saved(world, mailbox);
+      }
       if (const auto* assign = std::get_if<AssignMessage>(&envelope->message)) worker.handle(*assign);
       if (const auto* weights = std::get_if<WeightsMessage>(&envelope->message)) worker.handle(*weights);
     }
@@ -84,6 +100,13 @@ void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Tra
     if (says_stop(envelope->message)) return;
     if (auto* tree = std::get_if<TreeMessage>(&envelope->message)) batch.push_back(std::move(tree->tree));
     const auto* control = std::get_if<ControlMessage>(&envelope->message);
+    if (says_save(envelope->message)) {
+      heartbeat.enter_phase("saving", now_seconds());
+      const OptimizerState state = trainer.optimizer_state();
+      if (state.ranks > 1) write_optimizer_state(control->why, state);
+      answer_saved(world, mailbox);
+      heartbeat.enter_phase("waiting for a batch", now_seconds());
+    }
     if (control != nullptr && control->command == ControlMessage::Command::kLearn) {
       heartbeat.enter_phase("learning", now_seconds());
       const auto tick = [&] { heartbeat.tick(0, 0, 0, now_seconds()); };

@@ -108,16 +108,19 @@ void SearchWorker::start(const AssignMessage::Item& item, Work work) {
 
 bool SearchWorker::pump() {
   if (idle()) {
-    if (unflushed_ && appended_.seconds() > config_.store.flush_seconds) {
-      const ScopedPhase phase(phases_, "logging");
-      part_->flush();
-      unflushed_ = false;
-    }
+    if (appended_.seconds() > config_.store.flush_seconds) flush();
     return false;
   }
   forest_.pump();
   for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
   return true;
+}
+
+void SearchWorker::flush() {
+  if (!unflushed_) return;
+  const ScopedPhase phase(phases_, "logging");
+  part_->flush();
+  unflushed_ = false;
 }
 
 bool SearchWorker::idle() const {

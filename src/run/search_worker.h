@@ -41,6 +41,8 @@ class SearchWorker {
   // One decode step, or nothing but a flush that is due when there is no work. False: idle.
   bool pump();
   bool idle() const;
+  // What was written of finished trees can be read, and outlives a kill.
+  void flush();
   const char* phase() const;  // for heartbeats
   int64_t trees_done() const { return trees_done_; }
   const Engine& engine() const { return *engine_; }

@@ -1,7 +1,9 @@
 #include "run/train.h"
 
-#include <cstdlib>
+#include <csignal>
 #include <optional>
+#include <sstream>
+#include <utility>
 
 #include "comm/collectives.h"
 #include "comm/gpu.h"
@@ -13,9 +15,12 @@
 #include "core/timer.h"
 #include "core/version.h"
 #include "learn/trainer.h"
+#include "run/checkpoint_folder.h"
+#include "run/checkpoint_optimizer.h"
 #include "run/coordinator.h"
 #include "run/flat_weights.h"
 #include "run/ranks.h"
+#include "run/resume.h"
 #include "run/search_worker.h"
 #include "run/setup.h"
 #include "run/training.h"
@@ -31,12 +36,15 @@ namespace {
 // What every rank has once set-up is through.
 struct Rank {
   World& world;
-  Config config;
-  std::shared_ptr<const Task> task;
-  std::unique_ptr<const ProblemSource> problems;
-  ModelWeights start;
-  RunInfo info;
+  Config config = {};
+  std::shared_ptr<const Task> task = nullptr;
+  std::unique_ptr<const ProblemSource> problems = nullptr;
+  ModelWeights start = {};
+  RunInfo info = {};
   std::filesystem::path folder;
+  ResumePoint from = {};  // the coordinator's; others know the step
+  FolderState folder_state = FolderState::kFresh;
+  int attempt = 1;  // of the files that are written
 };
 
 // How the run ended; known to the coordinator.
@@ -45,21 +53,45 @@ struct Ending {
   double seconds = 0;
 };
 
+std::string stop_text() {
+  switch (stop_signal()) {
+    case SIGALRM:
+      return "time limit";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    case SIGUSR1:
+      return "SIGUSR1";
+    default:
+      return fmt::format("signal {}", stop_signal());
+  }
+}
+
+int stop_code() {
+  return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
+}
+
 void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* local, Ending& ending,
                 std::optional<RunWriter>& store) {
   const Stopwatch watch;
-  store.emplace(rank.folder, rank.info, metric_row_tables());
+  std::optional<KeptRows> kept;
+  if (rank.folder_state == FolderState::kResumed) {
+    kept.emplace();
+    if (rank.from.step) *kept = {.step = rank.from.state.step, .evaluated = rank.from.state.evaluated_step};
+  }
+  store.emplace(rank.folder, rank.info, metric_row_tables(), kept);
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local, type_sent(rank.config.engine));
   Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
-                    rank.start);
+                    std::move(rank.from.state), std::move(rank.from.finished));
   ending.finished = training.run();
-  if (ending.finished) training.save_checkpoint();
+  training.save_checkpoint();
   coordinator.stop_all(ending.finished ? "finished" : "stopped");
   training.record_search();
   ending.seconds = watch.seconds();
   if (!ending.finished) {
-    log_warning("stopped by signal {} after {} of {} steps; what was written is whole", stop_signal(),
-                training.steps_done(), rank.config.learn.steps);
+    log_warning("stopped ({}) after {} of {} steps, checkpoints/step-{:06} holds them: --resume goes on (exit code {})",
+                stop_text(), training.steps_done(), rank.config.learn.steps, training.steps_done(), stop_code());
     return;
   }
   const Evaluation& base = training.evaluations().front();
@@ -78,7 +110,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   std::optional<SearchWorker> worker;
   if (world.searches()) {
     if (rank.config.store.trees) {
-      part.emplace(part_path(rank.folder, world.search_index(), /*attempt=*/1, /*sequence=*/1), rank.info, world.rank(),
+      part.emplace(part_path(rank.folder, world.search_index(), rank.attempt, /*sequence=*/1), rank.info, world.rank(),
                    rank.config.store.flush_seconds);
     }
     worker.emplace(world, mailbox, rank.config, verifier, rank.start.config, part ? &*part : nullptr);
@@ -98,6 +130,9 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   // Greedy steps carry the values of temperature 1 (data/step.h).
   learn.temperature = rank.config.search.temperature > 0 ? rank.config.search.temperature : 1.0;
   Trainer trainer(rank.start, learn, *collectives, per_step * learn.steps);
+  if (rank.from.step) {
+    trainer.restore(read_optimizer_state(checkpoint_path(rank.folder, *rank.from.step), trainer.optimizer_layout()));
+  }
   if (world.is_coordinator()) {
     coordinate(rank, mailbox, trainer, worker ? &*worker : nullptr, ending, store);
   } else {
@@ -105,10 +140,41 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   }
 }
 
+// Makes or takes over the folder; every rank then knows the attempt and the checkpoint.
+void prepare_folder(Rank& rank, const TrainRequest& request) {
+  World& world = rank.world;
+  agree(world, [&] {
+    if (!world.is_coordinator()) return;
+    rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume);
+    rank.from.state = first_state(rank.config, rank.start, world.n_learners());
+    if (rank.folder_state == FolderState::kFresh) return;
+    rank.from = find_resume_point(rank.folder, rank.config, rank.from.state);
+    rank.attempt = next_attempt(rank.folder);
+  });
+  std::string known = fmt::format("{} {}", rank.attempt, rank.from.step.value_or(-1));
+  world.broadcast_text(known, world.coordinator_rank());
+  int64_t step = -1;
+  std::istringstream(known) >> rank.attempt >> step;
+  if (step >= 0) rank.from.step = step;
+}
+
+void log_start(const Rank& rank) {
+  log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
+  for (const std::string& remark : rank.from.remarks) log_warning("{}", remark);
+  if (rank.folder_state == FolderState::kFresh) return;
+  if (!rank.from.step) {
+    log_info("resumed: no checkpoint yet, from the beginning");
+    return;
+  }
+  log_info("resumed from checkpoints/step-{:06}, {} of {} steps done; {} finished trees need not be grown again",
+           *rank.from.step, *rank.from.step, rank.config.learn.steps, rank.from.finished.size());
+}
+
 }  // namespace
 
 int run_train(World& world, TrainRequest& request) {
-  Rank rank{world, {}, nullptr, nullptr, {}, {}, request.run_folder};
+  install_stop_signals();
+  Rank rank{.world = world, .folder = request.run_folder};
   agree(world, [&] { rank.config = read_config(request.config_path, request.overrides); });
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
   agree(world, [&] {
@@ -118,18 +184,14 @@ int run_train(World& world, TrainRequest& request) {
         std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
     rank.start = start_weights(rank.config, *rank.task);
   });
-  agree(world, [&] {
-    if (world.is_coordinator()) prepare_run_folder(rank.folder, request.force, /*resume=*/false);
-  });
+  prepare_folder(rank, request);
   rank.info = run_info(world, rank.config, request.command_line);
   agree(world, [&] {
     if (world.is_coordinator()) write_file_atomically(rank.folder / "config.toml", rank.info.config_text);
   });
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
   log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
-  install_stop_signals();
-  if (world.is_coordinator())
-    log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
+  if (world.is_coordinator()) log_start(rank);
 
   Ending ending;
   std::optional<RunWriter> store;
@@ -139,18 +201,17 @@ int run_train(World& world, TrainRequest& request) {
   request.phase = "closing files";
   if (part) part->close();  // before run.h5 is finished, so that it links to whole files
   const std::vector<std::string> parts = world.gather_text(
-      part ? part_path({}, world.search_index(), 1, 1).filename().string() : "", world.coordinator_rank());
+      part ? part_path({}, world.search_index(), rank.attempt, 1).filename().string() : "", world.coordinator_rank());
   if (store) {
     std::vector<std::string> names;
     for (const std::string& name : parts) {
       if (!name.empty()) names.push_back(name);
     }
-    store->finish(ending.finished ? "finished" : fmt::format("interrupted: signal {}", stop_signal()), ending.seconds,
-                  names);
+    store->finish(ending.finished ? "finished" : "interrupted: " + stop_text(), ending.seconds, names);
   }
-  std::string finished = ending.finished ? "yes" : "";
-  world.broadcast_text(finished, world.coordinator_rank());
-  return finished.empty() ? 128 + std::max(stop_signal(), 1) : kExitOk;
+  std::string code = std::to_string(ending.finished ? kExitOk : stop_code());
+  world.broadcast_text(code, world.coordinator_rank());
+  return std::stoi(code);
 }
 
 }  // namespace deepsearch

@@ -10,17 +10,22 @@
 
 namespace deepsearch {
 
+// The run was stopped and can go on: EX_TEMPFAIL of sysexits.h, for scripts that requeue a job.
+constexpr int kExitResumable = 75;
+
 struct TrainRequest {
   std::string config_path;  // "": defaults
   std::vector<std::string> overrides;
   std::filesystem::path run_folder;
-  bool force = false;  // replace an earlier run in that folder
+  bool force = false;   // replace an earlier run in that folder
+  bool resume = false;  // go on with it from its newest checkpoint
   std::string command_line;
   std::string phase = "set-up";  // kept current by run_train: what an error message names
 };
 
-// Set-up, training loop, end. Returns the exit code: 0, or 128 + signal when the run was stopped (its files are whole).
-// Start-up errors are agreed on by all ranks before anything is written, then thrown on each.
+// Set-up, training loop, end. Returns the exit code: 0; 75 when the run was stopped by SIGTERM, SIGUSR1 or its time
+// limit and can go on (request.resume), 130 when by SIGINT. Start-up errors are agreed on by all ranks before anything
+// is written, then thrown on each.
 int run_train(World& world, TrainRequest& request);
 
 }  // namespace deepsearch

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <utility>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
+#include "core/timer.h"
 #include "run/metric_rows.h"
-#include "run/setup.h"
 
 namespace deepsearch {
 
@@ -29,32 +30,43 @@ AssignMessage::Work work_of(When when) {
 }  // namespace
 
 Training::Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
-                   Coordinator& coordinator, Trainer& trainer, RunWriter& store, std::filesystem::path folder,
-                   const ModelWeights& start)
+                   Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
+                   RunState state, std::vector<TreeRecord> finished)
     : config_(config),
-      task_(task),
       problems_(problems),
       world_(world),
       coordinator_(coordinator),
       trainer_(trainer),
       store_(store),
-      folder_(std::move(folder)),
-      weights_(std::shared_ptr<void>(), &start),  // not owned: it outlives this
+      state_(std::move(state)),
+      finished_(std::move(finished)),
+      weights_(std::make_shared<const ModelWeights>(trainer.weights())),
+      first_step_(state_.step),
+      earlier_tokens_(state_.tokens_generated),
+      checkpoints_(config, task, coordinator, folder, state_.checkpoint_seconds),
+      budget_(TimeBudget::of_run(config.run.time_limit, state_.checkpoint_seconds)),
+      shown_tokens_(state_.tokens_generated),
       progress_("training", config.learn.steps, /*enabled=*/true) {}
 
 bool Training::run() {
-  coordinator_.publish(weights_, 0);
-  if (!evaluate_now()) return false;
-  while (step_ < config_.learn.steps) {
-    if (!one_step()) return false;
-    const bool last = step_ == config_.learn.steps;
-    const int64_t every = config_.eval.every;
-    if ((last || (every > 0 && step_ % every == 0)) && !evaluate_now()) return false;
-    const int64_t save = config_.learn.checkpoint_every;
-    if (save > 0 && step_ % save == 0 && !last) save_checkpoint();
+  coordinator_.publish(weights_, state_.step);
+  if (evaluation_due() && !evaluate_now()) return false;
+  while (state_.step < config_.learn.steps) {
+    if (stopping() || !one_step() || stopping()) return false;
+    if (evaluation_due() && !evaluate_now()) return false;
+    if (checkpoints_.due(state_.step) && state_.step < config_.learn.steps) save_checkpoint();
   }
   progress_.finish();
   return true;
+}
+
+bool Training::stopping(double work) {
+  if (!stop_requested() && budget_.over(now_seconds(), work)) {
+    log_info("the time limit is near: {} of {} s are spent", static_cast<int64_t>(elapsed_.seconds()),
+             static_cast<int64_t>(budget_.limit()));
+    request_stop(SIGALRM);
+  }
+  return stop_requested();
 }
 
 // One step: a batch of trees under one policy version, and the version made from it.
@@ -63,65 +75,101 @@ bool Training::one_step() {
   StepSeconds seconds;
   StepBatch batch;
   std::vector<TreeRecord> grown;
+  next_problem_ = state_.next_problem;
   if (!grow_batch(batch, grown)) return false;
   seconds.wait = total.seconds();
 
   const Stopwatch learning;
   store_.flush();  // what a kill while learning cannot take away
   TrainStats stats;
-  if (!learn(batch, stats)) return false;
-  tokens_trained_ += stats.trained_tokens;
+  if (!learn(batch, stats)) {
+    unfinished_ = std::move(grown);
+    return false;
+  }
   seconds.learn = learning.seconds();
 
+  // The boundary: from here on the step counts.
   const Stopwatch publishing;
   weights_ = std::make_shared<const ModelWeights>(trainer_.weights());
-  ++step_;
-  coordinator_.publish(weights_, step_);
+  ++state_.step;
+  state_.next_problem = next_problem_;
+  state_.tokens_generated = tokens_generated();
+  state_.tokens_trained += stats.trained_tokens;
+  state_.learn_seconds = seconds.learn;
+  if (stats.updates == stats.skipped_updates) ++state_.skipped_steps;
+  finished_.clear();
+  reports_ = 0;
+  coordinator_.publish(weights_, state_.step);
   seconds.weights = publishing.seconds() + coordinator_.take_weights_seconds();
 
   seconds.total = total.seconds();
   seconds.logging = store_.seconds_spent() - logged_;
   logged_ = store_.seconds_spent();
   seconds.checkpoint = std::exchange(checkpoint_seconds_, 0);
-  if (stats.updates == stats.skipped_updates) ++skipped_steps_;
-  store_.append("learner", learner_row(step_, batch, stats, seconds, totals(), skipped_steps_));
+  report_step(batch, stats, seconds);
   remember(std::move(grown));
   record_search();
-  const double per_second = static_cast<double>(coordinator_.tokens_generated() - shown_tokens_) / seconds.total;
-  shown_tokens_ = coordinator_.tokens_generated();
-  detail_ =
-      fmt::format("Pass@1 {:.3f}, solved {:.0f} %, {:.1f} trees/s, {} tokens/s",
-                  evaluations_.empty() ? 0 : evaluations_.back().pass_at_1,
-                  100.0 * static_cast<double>(batch.solved) / static_cast<double>(std::max<int64_t>(batch.seen, 1)),
-                  static_cast<double>(batch.seen) / seconds.total, static_cast<int64_t>(per_second));
-  progress_.update(step_, detail_);
-  log_debug(
-      "step {}: loss {:.4f}, gradient norm {:.3f}, entropy {:.3f}, {} uniform of {}, wait {:.2f} s, learn {:.2f} s",
-      step_, stats.loss, stats.grad_norm, stats.policy_entropy, batch.uniform, batch.seen, seconds.wait, seconds.learn);
-  if (stats.skipped_updates > 0) {
-    log_warning("step {}: {} of {} updates were skipped, their gradient was not finite", step_, stats.skipped_updates,
-                stats.updates);
-  }
   return true;
 }
 
+void Training::report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds) {
+  store_.append("learner", learner_row(state_.step, batch, stats, seconds, totals(), state_.skipped_steps));
+  const double per_second = static_cast<double>(state_.tokens_generated - shown_tokens_) / seconds.total;
+  shown_tokens_ = state_.tokens_generated;
+  detail_ =
+      fmt::format("Pass@1 {:.3f}, solved {:.0f} %, {:.1f} trees/s, {} tokens/s",
+                  state_.evaluations.empty() ? 0 : state_.evaluations.back().pass_at_1,
+                  100.0 * static_cast<double>(batch.solved) / static_cast<double>(std::max<int64_t>(batch.seen, 1)),
+                  static_cast<double>(batch.seen) / seconds.total, static_cast<int64_t>(per_second));
+  progress_.update(state_.step, detail_);
+  log_debug(
+      "step {}: loss {:.4f}, gradient norm {:.3f}, entropy {:.3f}, {} uniform of {}, wait {:.2f} s, learn {:.2f} s",
+      state_.step, stats.loss, stats.grad_norm, stats.policy_entropy, batch.uniform, batch.seen, seconds.wait,
+      seconds.learn);
+  if (stats.skipped_updates > 0) {
+    log_warning("step {}: {} of {} updates were skipped, their gradient was not finite", state_.step,
+                stats.skipped_updates, stats.updates);
+  }
+}
+
 bool Training::learn(const StepBatch& batch, TrainStats& stats) {
+  // The first step of an attempt is tried in any case: an estimate from one slow moment must not end every attempt.
+  if (stopping(state_.step > first_step_ ? state_.learn_seconds : 0)) return false;
   // A launcher that passes on Ctrl-C gives its ranks a second, less than a large batch takes. A learner that is alone
-  // can leave at any micro-batch; several must meet in the sum of their gradients first.
+  // can leave at any micro-batch, back to the state at the boundary; several must meet in the sum of their gradients
+  // first, and end the step.
   struct Stopped {};
-  const bool alone = world_.n_learners() == 1;
-  coordinator_.share_batch(batch.trees, step_ + 1);
+  constexpr double kNear = 0.3;  // seconds to the step's end that are worth waiting for
+  if (world_.n_learners() == 1 && config_.run.hold_state) held_ = trainer_.optimizer_state();
+  coordinator_.share_batch(batch.trees, state_.step + 1);
+  const Stopwatch watch;
   try {
     const auto between = [&] {
       coordinator_.keep_alive();
-      if (alone && stop_requested()) throw Stopped();
+      const bool near = std::abs(state_.learn_seconds - watch.seconds()) < kNear;
+      if (stopping() && held_ && !near) throw Stopped();
     };
     stats = trainer_.train(minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit), between,
-                           /*version=*/step_);
+                           /*version=*/state_.step);
   } catch (const Stopped&) {
     return false;
   }
+  held_.reset();
   return true;
+}
+
+bool Training::grow(std::vector<AssignMessage::Item> items, const std::string& detail, std::vector<TreeRecord>& grown) {
+  std::vector<TreeRecord> trees = finished_.take(items);
+  for (const TreeRecord& tree : trees) earlier_tokens_ += tree.tokens_generated;
+  Harvest harvest = coordinator_.grow(std::move(items), [&](int64_t) {
+    progress_.update(state_.step, detail);
+    stopping();
+  });
+  for (TreeMessage& message : harvest.records) trees.push_back(std::move(message.tree));
+  sort_by_key(trees);
+  for (TreeRecord& tree : trees) grown.push_back(std::move(tree));
+  if (harvest.interrupted) unfinished_ = std::move(grown);
+  return !harvest.interrupted;
 }
 
 bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
@@ -134,11 +182,8 @@ bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
     const int64_t missing = wanted - useful;
     const double share = wave == 0 ? 1.0 : std::max(0.2, static_cast<double>(useful) / static_cast<double>(batch.seen));
     const auto count = std::min(wanted, static_cast<int64_t>(std::ceil(static_cast<double>(missing) / share)));
-    Harvest harvest =
-        coordinator_.grow(next_problems(count, place), [this](int64_t) { progress_.update(step_, detail_); });
-    if (harvest.interrupted) return false;
+    if (!grow(next_problems(count, place), detail_, grown)) return false;
     place += count;
-    for (TreeMessage& message : harvest.records) grown.push_back(std::move(message.tree));
     batch = choose_batch(grown, wanted, config_.credit);
     if (static_cast<int64_t>(batch.trees.size()) >= wanted) break;
   }
@@ -150,8 +195,11 @@ std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t 
   for (int64_t i = 0; i < count; ++i) {
     AssignMessage::Item item;
     item.problem = problems_.problem(Split::kTrain, next_problem_++);
-    item.key = {
-        .round = 0, .step = step_ + 1, .problem_index = first_place + i, .problem_key = item.problem.key, .attempt = 0};
+    item.key = {.round = 0,
+                .step = state_.step + 1,
+                .problem_index = first_place + i,
+                .problem_key = item.problem.key,
+                .attempt = 0};
     item.work = work_of(config_.search.when);
     item.samples = config_.search.group;
     item.temperature = config_.search.temperature;
@@ -159,6 +207,12 @@ std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t 
     items.push_back(std::move(item));
   }
   return items;
+}
+
+bool Training::evaluation_due() const {
+  if (state_.evaluated_step == state_.step) return false;
+  const int64_t every = config_.eval.every;
+  return state_.step == 0 || state_.step == config_.learn.steps || (every > 0 && state_.step % every == 0);
 }
 
 bool Training::evaluate_now() {
@@ -169,34 +223,38 @@ bool Training::evaluate_now() {
     AssignMessage::Item item;
     item.problem = problems_.problem(Split::kTest, i);
     // Step numbers of evaluations are their own (negative), so that they share no random numbers with training.
-    item.key = {.round = 0, .step = -1 - step_, .problem_index = i, .problem_key = item.problem.key, .attempt = 0};
+    item.key = {
+        .round = 0, .step = -1 - state_.step, .problem_index = i, .problem_key = item.problem.key, .attempt = 0};
     item.work = AssignMessage::Work::kEvaluate;
     item.samples = config_.eval.samples;
     item.temperature = config_.eval.temperature;
     item.top_p = config_.eval.top_p;
     items.push_back(std::move(item));
   }
-  const int64_t before = coordinator_.tokens_generated();
-  Harvest harvest = coordinator_.grow(std::move(items), [this](int64_t) { progress_.update(step_, "evaluating"); });
-  if (harvest.interrupted) return false;
-  evaluation_tokens_ += coordinator_.tokens_generated() - before;
-  shown_tokens_ = coordinator_.tokens_generated();
   std::vector<TreeRecord> groups;
-  for (TreeMessage& message : harvest.records) groups.push_back(std::move(message.tree));
+  if (!grow(std::move(items), "evaluating", groups)) return false;
+  state_.evaluation_tokens += tokens_generated() - state_.tokens_generated;
+  state_.tokens_generated = tokens_generated();
+  shown_tokens_ = state_.tokens_generated;
   const Evaluation evaluation = evaluate(groups, config_.eval.samples);
-  evaluations_.push_back(evaluation);
-  store_.append("eval", eval_row(step_, evaluation, config_.eval.temperature, totals()));
+  state_.evaluations.push_back(evaluation);
+  state_.evaluated_step = state_.step;
+  store_.append("eval", eval_row(state_.step, evaluation, config_.eval.temperature, totals()));
   store_.flush();
-  log_info("step {}: held-out Pass@1 {:.3f}, Pass@{} {:.3f} ({} problems, {:.1f} tokens a response)", step_,
+  log_info("step {}: held-out Pass@1 {:.3f}, Pass@{} {:.3f} ({} problems, {:.1f} tokens a response)", state_.step,
            evaluation.pass_at_1, evaluation.k, evaluation.pass_at_k, evaluation.problems,
            evaluation.response_tokens_mean);
   return true;
 }
 
+int64_t Training::tokens_generated() const {
+  return earlier_tokens_ + coordinator_.tokens_generated();
+}
+
 RunTotals Training::totals() const {
-  return {.elapsed = elapsed_.seconds(),
-          .tokens_generated = coordinator_.tokens_generated() - evaluation_tokens_,
-          .tokens_trained = tokens_trained_};
+  return {.elapsed = elapsed(),
+          .tokens_generated = state_.tokens_generated - state_.evaluation_tokens,
+          .tokens_trained = state_.tokens_trained};
 }
 
 void Training::remember(std::vector<TreeRecord> grown) {
@@ -209,28 +267,42 @@ void Training::remember(std::vector<TreeRecord> grown) {
     tree.events = {};
     if (config_.store.trees) store_.add_problem(tree.problem, "train");
   }
-  unreported_[step_] = std::move(grown);
+  unreported_[state_.step] = std::move(grown);
 }
 
-void Training::record_search() {
-  for (const ReportMessage& report : coordinator_.take_reports()) {
+void Training::record_search(bool wait) {
+  for (const ReportMessage& report : coordinator_.take_reports(wait)) {
     const int rank = world_.search_ranks().at(static_cast<size_t>(report.search_index));
     std::vector<const TreeRecord*> grown;
     for (const TreeRecord& tree : unreported_[report.step]) {
       if (tree.made_by_rank == rank) grown.push_back(&tree);
     }
     store_.append("search", search_row(report, rank, grown));
+    if (report.step == state_.step) ++reports_;
   }
   // Two steps back every report has come: a rank reports before it takes the next policy.
-  unreported_.erase(unreported_.begin(), unreported_.lower_bound(step_ - 1));
+  unreported_.erase(unreported_.begin(), unreported_.lower_bound(state_.step - 1));
 }
 
 void Training::save_checkpoint() {
+  const std::pair<int64_t, int64_t> now{state_.step, state_.evaluated_step};
+  std::vector<TreeRecord> trees = std::move(unfinished_);
+  trees.insert(trees.end(), finished_.rest().begin(), finished_.rest().end());
+  if (saved_ == now && trees.empty()) return;
   const Stopwatch watch;
-  const std::filesystem::path folder = folder_ / "checkpoints" / fmt::format("step-{:06}", step_);
-  save_policy(folder, *weights_, task_);
+  // What run.h5 says about the steps before must be there whenever the checkpoint is.
+  constexpr double kPatience = 5;
+  while (state_.step > first_step_ && reports_ < world_.n_search() && watch.seconds() < kPatience) {
+    record_search(/*wait=*/true);
+  }
+  store_.flush();
+  RunState state = state_;
+  state.elapsed = elapsed();
+  state.checkpoint_seconds = checkpoints_.seconds();
+  checkpoints_.save(state, *weights_, held_ ? *held_ : trainer_.optimizer_state(), trees);
+  budget_.took_checkpoint(checkpoints_.seconds());
+  saved_ = now;
   checkpoint_seconds_ += watch.seconds();
-  log_info("step {}: saved checkpoints/{}", step_, folder.filename().string());
 }
 
 }  // namespace deepsearch

@@ -38,10 +38,11 @@ struct RunWriter::Impl {
   std::unordered_set<uint64_t> problem_keys;
   WriterGuard guard;
 
-  void create(const RunInfo& info, const std::map<std::string, std::vector<std::string>>& tables, int64_t resume_step);
+  void create(const RunInfo& info, const std::map<std::string, std::vector<std::string>>& tables,
+              const std::optional<KeptRows>& kept);
   void write_run_attributes(const RunReader* earlier);
   void write_ranks(const RunInfo& info);
-  void carry_over(const RunReader& earlier, int64_t resume_step);
+  void carry_over(const RunReader& earlier, const KeptRows& kept);
   void append(const std::string& table, const MetricsRow& row);
   void add_problem(const Problem& problem, const std::string& split, double base_pass_rate);
   void publish();
@@ -52,10 +53,10 @@ struct RunWriter::Impl {
 // Under a temporary name first: the file takes its name once readers may open it, and an earlier attempt's file is
 // whole until that moment.
 void RunWriter::Impl::create(const RunInfo& info, const std::map<std::string, std::vector<std::string>>& tables,
-                             int64_t resume_step) {
+                             const std::optional<KeptRows>& kept) {
   std::optional<RunReader> earlier;
   if (std::filesystem::exists(path)) {
-    if (resume_step < 0) bad_input("{}: exists already; use another folder, --resume or --force", path.string());
+    if (!kept) bad_input("{}: exists already; use another folder, --resume or --force", path.string());
     earlier.emplace(folder);
   }
   std::error_code error;
@@ -72,7 +73,7 @@ void RunWriter::Impl::create(const RunInfo& info, const std::map<std::string, st
   problems.emplace(file.id(), place, run_tables());
   write_ranks(info);
   start_swmr(file, place);
-  if (earlier) carry_over(*earlier, resume_step);
+  if (earlier) carry_over(*earlier, *kept);
   publish();
   std::filesystem::rename(temporary, path, error);
   if (error) failure("{}: cannot rename {} to it: {}", path.string(), temporary.string(), error.message());
@@ -99,8 +100,9 @@ void RunWriter::Impl::write_ranks(const RunInfo& info) {
   ranks.close();
 }
 
-void RunWriter::Impl::carry_over(const RunReader& earlier, int64_t resume_step) {
+void RunWriter::Impl::carry_over(const RunReader& earlier, const KeptRows& kept) {
   for (const std::string& table : earlier.tables()) {
+    const auto last_step = static_cast<double>(table == "eval" ? kept.evaluated : kept.step);
     const auto target = metrics.find(table);
     if (target == metrics.end()) continue;
     const std::vector<std::string> names = earlier.columns(table);
@@ -109,7 +111,7 @@ void RunWriter::Impl::carry_over(const RunReader& earlier, int64_t resume_step) 
     const size_t rows = values.empty() ? 0 : values.begin()->second.size();
     for (size_t i = 0; i < rows; ++i) {
       const auto step = values.find("step");
-      if (step != values.end() && !(step->second[i] <= static_cast<double>(resume_step))) continue;
+      if (step != values.end() && !(step->second[i] <= last_step)) continue;
       MetricsRow row;
       for (const ColumnSchema& column : target->second.schema().columns) {
         const auto found = values.find(column.name);
@@ -179,14 +181,14 @@ void RunWriter::Impl::link_parts(hid_t run, const std::vector<std::string>& part
 }
 
 RunWriter::RunWriter(const std::filesystem::path& folder, const RunInfo& info,
-                     const std::map<std::string, std::vector<std::string>>& tables, int64_t resume_step)
+                     const std::map<std::string, std::vector<std::string>>& tables, const std::optional<KeptRows>& kept)
     : impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
   impl_->path = folder / "run.h5";
   impl_->temporary = folder / "run.h5.tmp";
   impl_->place.file = impl_->path.string();
   try {
-    impl_->guard.run([&] { impl_->create(info, tables, resume_step); });
+    impl_->guard.run([&] { impl_->create(info, tables, kept); });
   } catch (const Error&) {
     std::error_code ignored;
     std::filesystem::remove(impl_->temporary, ignored);

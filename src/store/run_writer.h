@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,15 +17,21 @@
 
 namespace deepsearch {
 
+// Of an earlier attempt's rows, those that stay: of /metrics/eval steps up to `evaluated`, of the others up to `step`.
+struct KeptRows {
+  int64_t step = -1;
+  int64_t evaluated = -1;
+};
+
 class RunWriter {
  public:
   // Creates `folder`/run.h5 with /metrics/{learner,search,eval}, /problems, /ranks. `tables` fixes the columns
   // ("learner" → names out of metric_docs()); a table left out has its usual columns.
-  // resume_step < 0: a run.h5 there already is bad input. Otherwise the run goes on from the checkpoint of that step:
-  // rows of the old file with step ≤ resume_step are carried over (columns it lacks are NaN), the problems too, and
-  // the new file takes the old one's name in one stroke.
+  // Without `kept` a run.h5 there already is bad input. With it the run goes on from a checkpoint: the old file's rows
+  // up to it are carried over (columns it lacks are NaN), the problems too, and the new file takes the old one's name
+  // in one stroke.
   RunWriter(const std::filesystem::path& folder, const RunInfo& info,
-            const std::map<std::string, std::vector<std::string>>& tables, int64_t resume_step = -1);
+            const std::map<std::string, std::vector<std::string>>& tables, const std::optional<KeptRows>& kept = {});
   ~RunWriter();  // closes; never throws
   RunWriter(const RunWriter&) = delete;
   RunWriter& operator=(const RunWriter&) = delete;

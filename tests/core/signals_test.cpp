@@ -16,8 +16,8 @@ TEST(Signals, NothingRequestedAtFirst) {
   EXPECT_EQ(child.status, 0);
 }
 
-TEST(Signals, BothSignalsSetTheFlag) {
-  for (const int number : {SIGINT, SIGTERM}) {
+TEST(Signals, EachSignalSetsTheFlag) {
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) {
     const ChildResult child = run_in_child([number] {
       install_stop_signals();
       raise(number);
@@ -25,6 +25,19 @@ TEST(Signals, BothSignalsSetTheFlag) {
     });
     EXPECT_EQ(child.status, 0) << number;
   }
+}
+
+// A batch system warns first, and ends the job later: the second signal is not somebody's impatience.
+TEST(Signals, AWarningDoesNotCountAsTheFirstOfTwo) {
+  const ChildResult child = run_in_child([] {
+    install_stop_signals();
+    raise(SIGUSR1);
+    usleep(1'100'000);
+    raise(SIGTERM);
+    raise(SIGUSR1);
+    return stop_signal() == SIGUSR1 ? 0 : 1;
+  });
+  EXPECT_EQ(child.status, 0);
 }
 
 // Launchers deliver a signal twice in a row: to the process group and once more to each child.

@@ -74,7 +74,7 @@ def trees_of(run):
     """Every tree of a run by its key: nodes' visits and values, and tokens with log-probs, as bytes."""
     found = {}
     for part in sorted((run / "parts").glob("*.h5")):
-        with h5py.File(part, "r") as file:
+        with h5py.File(part, "r", libver="latest", swmr=True) as file:  # a killed run's too
             trees = {name: column[...] for name, column in file["trees"].items()}
             nodes = {
                 name: file["nodes"][name][...]

@@ -1,0 +1,69 @@
+#include "run/time_budget.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <ctime>
+#include <regex>
+
+#include "core/error.h"
+#include "core/timer.h"
+
+namespace deepsearch {
+
+namespace {
+
+int64_t number(const std::string& digits) {
+  int64_t value = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  return value;
+}
+
+// 0: not in a Slurm job, or in one without a limit.
+double slurm_seconds_left() {
+  const char* text = std::getenv("SLURM_JOB_END_TIME");
+  const int64_t end = text == nullptr ? 0 : number(text);
+  if (end <= 0) return 0;
+  return std::max(static_cast<double>(end - static_cast<int64_t>(std::time(nullptr))), 1.0);
+}
+
+}  // namespace
+
+double parse_duration(const std::string& text, const std::string& key) {
+  static const std::regex pattern(R"((?:(?:(\d{1,3})-)?(\d{1,4}):)?(?:(\d{1,5}):)?(\d{1,9}))");
+  static const std::regex minutes(R"((\d{1,5}):([0-5]\d))");
+  std::smatch match;
+  double seconds = 0;
+  if (std::regex_match(text, match, minutes)) {
+    seconds = static_cast<double>(60 * number(match[1]) + number(match[2]));
+  } else if (std::regex_match(text, match, pattern) && (!match[2].matched || match[3].matched)) {
+    seconds = static_cast<double>(((number(match[1]) * 24 + number(match[2])) * 60 + number(match[3])) * 60 +
+                                  number(match[4]));
+  }
+  if (seconds <= 0) {
+    bad_input(
+        "{} is \"{}\": seconds (\"5400\"), minutes and seconds (\"90:00\"), \"HH:MM:SS\" or \"D-HH:MM:SS\" are wanted",
+        key, text);
+  }
+  return seconds;
+}
+
+TimeBudget::TimeBudget(double start, double limit, double checkpoint_seconds)
+    : start_(start), limit_(limit), checkpoint_seconds_(checkpoint_seconds) {}
+
+TimeBudget TimeBudget::of_run(const std::string& time_limit, double checkpoint_seconds) {
+  double limit = time_limit.empty() ? 0 : parse_duration(time_limit, "[run].time_limit");
+  const double left = slurm_seconds_left();
+  if (left > 0) limit = limit > 0 ? std::min(limit, left) : left;
+  return {now_seconds(), limit, checkpoint_seconds};
+}
+
+bool TimeBudget::over(double now, double work) const {
+  if (limit_ <= 0) return false;
+  // Twice the last checkpoint's time, since disks have bad moments, and a little for closing files.
+  const double reserve = 2 * checkpoint_seconds_ + std::min(30.0, 0.05 * limit_);
+  return now - start_ + work + reserve > limit_;
+}
+
+}  // namespace deepsearch

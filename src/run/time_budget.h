@@ -1,0 +1,32 @@
+// How long a run may go on: [run].time_limit and the end of a Slurm job, whichever comes first, less what a checkpoint
+// and the end of the program take. One thread.
+#pragma once
+
+#include <string>
+
+namespace deepsearch {
+
+// "5400", "90:00", "01:30:00" or "1-06:00:00" as seconds. bad_input naming `key` for anything else, and for 0.
+double parse_duration(const std::string& text, const std::string& key);
+
+class TimeBudget {
+ public:
+  // Times in seconds of the same clock. `limit`: from `start` on, 0 for none.
+  TimeBudget(double start, double limit, double checkpoint_seconds);
+  // From the configuration and the environment (SLURM_JOB_END_TIME, seconds since 1970); starts now.
+  static TimeBudget of_run(const std::string& time_limit, double checkpoint_seconds);
+
+  void took_checkpoint(double seconds) { checkpoint_seconds_ = seconds; }
+  double checkpoint_seconds() const { return checkpoint_seconds_; }
+
+  // There is no time for `work` seconds more with a checkpoint after them.
+  bool over(double now, double work = 0) const;
+  double limit() const { return limit_; }
+
+ private:
+  double start_;
+  double limit_;
+  double checkpoint_seconds_;
+};
+
+}  // namespace deepsearch

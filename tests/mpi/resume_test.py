@@ -1,0 +1,364 @@
+"""Runs that are stopped or killed and go on by --resume: the same bits as a run that was left alone. Needs DEEPSEARCH
+(the binary) and MPIEXEC."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from train_test import DEEPSEARCH, MPIEXEC, SMALL, trees_of
+
+STEPS = 6
+CHANGES = {
+    "steps = 2": f"steps = {STEPS}\ncheckpoint_every = 2\nkl_coef = 0.05\nentropy_coef = 0.01",
+    "every = 1": "every = 2",
+    "hidden_size = 16": "hidden_size = 64",
+    "width = 3": "width = 4",
+    "trajectories = 3": "trajectories = 4",
+    "minibatch_problems = 4": "minibatch_problems = 60",
+    "problems = 8": "problems = 240",
+}
+CONFIG = SMALL
+for old, new in CHANGES.items():
+    assert old in CONFIG
+    CONFIG = CONFIG.replace(old, new)
+
+# What a clock or the work of a single attempt decides.
+TIMES = ("seconds", "elapsed", "per_second", "tflops", "utilization")
+BASE = None
+LAYOUTS = [(1, 1), (3, 1), (4, 2)]
+
+
+def command(ranks, run, *more):
+    config = run.parent / "config.toml"
+    config.write_text(CONFIG)
+    more = ("--set", f"model.path={BASE}", *more)
+    start = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
+    if ranks == 1:
+        start = []
+    return [*start, DEEPSEARCH, "train", str(config), "--run", str(run), *map(str, more)]
+
+
+def train(ranks, run, *more):
+    return subprocess.run(command(ranks, run, *more), capture_output=True, text=True, timeout=110, check=False)
+
+
+def layout(learners):
+    return ("--set", f"ranks.learners={learners}")
+
+
+def metrics_of(run):
+    rows = {}
+    with h5py.File(run / "run.h5", "r") as file:
+        for table in ("learner", "eval"):
+            for name, column in file["metrics"][table].items():
+                if not any(word in name for word in TIMES):
+                    rows[table, name] = column[...].tobytes()
+        rows["search steps"] = sorted(set(file["metrics/search/step"][...]))
+        rows["finished"] = file.attrs["state"]
+    return rows
+
+
+def final_weights(run):
+    return (run / "checkpoints" / f"step-{STEPS:06}" / "model.safetensors").read_bytes()
+
+
+def state_of(run, step=STEPS):
+    folder = run / "checkpoints" / f"step-{step:06}" / "resume"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("learner-*"))}
+
+
+def elapsed_of(run):
+    with h5py.File(run / "run.h5", "r") as file:
+        return file["metrics/learner/elapsed"][...]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def base(tmp_path_factory):
+    """A policy that solves a few problems, so that there are gradients, and moments worth keeping."""
+    global BASE  # noqa: PLW0603
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "config.toml").write_text(CONFIG)
+    BASE = folder / "policy"
+    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, "--set", "sft.steps=120"]
+    subprocess.run(arguments, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of each layout that nobody stopped."""
+    runs = {}
+
+    def get(ranks, learners):
+        if (ranks, learners) not in runs:
+            run = tmp_path_factory.mktemp("whole") / "run"
+            report = train(ranks, run, *layout(learners))
+            assert report.returncode == 0, report.stderr
+            with h5py.File(run / "run.h5", "r") as file:
+                assert np.all(file["metrics/learner/grad_norm"][...] > 0.01)
+                assert np.all(file["metrics/learner/uniform_fraction"][...] < 1)
+            runs[ranks, learners] = run
+        return runs[ranks, learners]
+
+    return get
+
+
+def stop(ranks, run, seconds, how, *more):
+    """Starts or resumes a run and sends its launcher a signal after `seconds` of work; its exit code."""
+    before = inode_of(run / "run.h5")
+    with subprocess.Popen(command(ranks, run, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        wait_for(lambda: inode_of(run / "run.h5") != before or job.poll() is not None)
+        time.sleep(seconds)
+        if how == signal.SIGKILL:
+            for process in [*children_of(job.pid), job.pid]:
+                os.kill(process, how)
+        elif job.poll() is None:
+            job.send_signal(how)
+        _, errors = job.communicate(timeout=60)
+    return job.returncode, errors
+
+
+def inode_of(path):
+    return path.stat().st_ino if path.exists() else None
+
+
+def children_of(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def assert_same(run, whole_run):
+    assert final_weights(run) == final_weights(whole_run)
+    assert state_of(run) == state_of(whole_run)
+    assert metrics_of(run) == metrics_of(whole_run)
+    assert trees_of(run) == trees_of(whole_run)
+    elapsed = elapsed_of(run)
+    assert np.all(np.diff(elapsed) > 0)
+
+
+@pytest.mark.parametrize(("ranks", "learners"), LAYOUTS)
+@pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_again_and_again_gives_the_same_bits(tmp_path, whole, ranks, learners, how):
+    run = tmp_path / "run"
+    stop_twice(ranks, run, how, whole(ranks, learners), *layout(learners))
+    assert_same(run, whole(ranks, learners))
+
+
+def stop_twice(ranks, run, how, whole_run, *more):
+    """A run that is stopped at two random moments and then left to end."""
+    random = np.random.default_rng([ranks, int(how)])
+    duration = elapsed_of(whole_run)[-1]
+    stopped = 0
+    while stopped < 2:
+        code, errors = stop(ranks, run, duration * random.uniform(0, 0.4), how, *more, "--resume")
+        if code == 0 and stopped > 0:
+            break
+        if code == 0:  # it ended before: again, and sooner
+            shutil.rmtree(run)
+            duration /= 2
+            continue
+        stopped += 1
+        if how == signal.SIGUSR1:
+            assert code == 75, errors
+            assert "--resume goes on" in errors
+    report = train(ranks, run, *more, "--resume")
+    assert report.returncode == 0, report.stderr
+
+
+VARIANTS = {
+    "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
+    "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
+    "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
+    "no copy held": ("run.hold_state=false", "store.trees=false"),
+}
+
+
+@pytest.mark.parametrize("keys", VARIANTS.values(), ids=VARIANTS)
+def test_variants_give_the_same_bits(tmp_path, keys):
+    ranks, learners = (1, 1) if "run.hold_state=false" in keys else (4, 2)
+    more = (*layout(learners), *(f"--set={key}" for key in keys))
+    alone = tmp_path / "alone" / "run"
+    alone.parent.mkdir()
+    assert train(ranks, alone, *more).returncode == 0
+    run = tmp_path / "run"
+    stop_twice(ranks, run, signal.SIGUSR1, alone, *more)
+    assert_same(run, alone)
+
+
+def test_finished_trees_are_not_grown_again(tmp_path):
+    run = tmp_path / "run"
+    alone = tmp_path / "alone" / "run"
+    alone.parent.mkdir()
+    # Most of the time is search, and trees finish one after another.
+    keys = [f"--set={key}" for key in ("eval.problems=300", "eval.samples=8", "ranks.problems_in_flight=3")]
+    assert train(1, alone, *keys).returncode == 0
+    kept = 0
+    for part in np.linspace(0.02, 0.25, 10):
+        code, _ = stop(1, run, part * elapsed_of(alone)[-1], signal.SIGUSR1, *keys, "--resume")
+        if code == 0:
+            break
+        newest = max((run / "checkpoints").glob("step-*"))
+        kept += (newest / "resume" / "trees.bin").exists()
+    assert kept > 0
+    assert train(1, run, *keys, "--resume").returncode == 0
+    assert_same(run, alone)
+    seen = []
+    for path in sorted((run / "parts").glob("*.h5")):
+        with h5py.File(path, "r") as file:
+            columns = [file["trees"][name][...].tolist() for name in ("step", "problem_index", "attempt", "kind")]
+            seen += list(zip(*columns, strict=True))
+    # A stop while learning keeps all trees of the step, one while searching those that had finished.
+    assert len(seen) == len(set(seen)), "a finished tree was grown twice"
+
+
+def test_number_of_search_ranks_may_change(tmp_path, whole):
+    run = tmp_path / "run"
+    assert train(1, run, "--set", "learn.steps=2").returncode == 0
+    report = train(4, run, "--set", "learn.steps=4", "--resume")
+    assert report.returncode == 0, report.stderr
+    report = train(3, run, "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "resumed from checkpoints/step-000004" in report.stderr
+    # Runs of 2 and of 4 steps end where the long one evaluates anyway.
+    assert_same(run, whole(3, 1))
+
+
+def values_in(run, step):
+    data = (run / "checkpoints" / f"step-{step:06}" / "model.safetensors").read_bytes()
+    return np.frombuffer(data, dtype=np.float32, offset=8 + int.from_bytes(data[:8], "little"))
+
+
+def test_number_of_learners_may_change(tmp_path):
+    run = tmp_path / "run"
+    assert train(4, run, *layout(2), "--set", "learn.steps=4").returncode == 0
+    for learners in (1, 3):
+        shutil.copytree(run, tmp_path / f"with{learners}")
+        report = train(4, tmp_path / f"with{learners}", *layout(learners), "--set", "learn.steps=5", "--resume")
+        assert report.returncode == 0, report.stderr
+        assert f"2 learner ranks before, {learners} now" in report.stderr
+    report = train(4, run, *layout(2), "--set", "learn.steps=5", "--resume")
+    assert report.returncode == 0, report.stderr
+    # The same trees; only the order of sums differs. A moment in a wrong place would show in the size of lr, 1e-3.
+    assert np.max(np.abs(values_in(run, 5) - values_in(run, 4))) > 1e-3
+    for learners in (1, 3):
+        np.testing.assert_allclose(values_in(tmp_path / f"with{learners}", 5), values_in(run, 5), rtol=0, atol=2e-5)
+
+
+CHANGED = [
+    (("search.width=2",), 2, "search.width was 4 and is now 2"),
+    (("run.seed=2",), 2, "run.seed was 1 and is now 2"),
+    (("learn.optimizer.lr=1e-4",), 2, "learn.optimizer.lr"),
+    (("learn.steps=1",), 2, "2 steps are done"),
+    (('run.log_level="debug"', "learn.threads=1", "ranks.stuck_seconds=30.0"), 0, "run.log_level was"),
+]
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    run = tmp_path_factory.mktemp("short") / "run"
+    assert train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60").returncode == 0
+    return run
+
+
+@pytest.mark.parametrize(("keys", "code", "message"), CHANGED)
+def test_changed_keys_are_refused_by_name(tmp_path, short, keys, code, message):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    shutil.rmtree(run / "checkpoints" / "step-000003")
+    arguments = [word for key in ("learn.steps=3", "learn.problems=60", *keys) for word in ("--set", key)]
+    before = (run / "run.h5").read_bytes()
+    report = train(1, run, *arguments, "--resume")
+    assert report.returncode == code, report.stderr
+    assert message in report.stderr
+    if code != 0:
+        assert (run / "run.h5").read_bytes() == before
+        assert len([line for line in report.stderr.splitlines() if line.startswith("error:")]) == 1
+
+
+def damage_truncate(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def damage_flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 64
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, lambda file: file.unlink()])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "model.safetensors", "resume/run.json", "resume/learner-00-of-01.safetensors"]
+)
+def test_a_broken_checkpoint_is_passed_over_by_name(tmp_path, short, name, damage):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    damage(run / "checkpoints" / "step-000003" / name)
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60", "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "passed over" in report.stderr and "step-000003" in report.stderr
+    assert "resumed from checkpoints/step-000002" in report.stderr
+    for path in (short / "checkpoints" / "step-000003").glob("*.safetensors"):
+        assert (run / "checkpoints" / "step-000003" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_no_whole_checkpoint_is_one_line(tmp_path, short):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    for folder in (run / "checkpoints").iterdir():
+        damage_truncate(folder / "model.safetensors")
+    report = train(1, run, "--set", "learn.steps=3", "--set", "learn.problems=60", "--resume")
+    assert report.returncode == 2
+    assert "no checkpoint is whole" in report.stderr and "--force" in report.stderr
+
+
+def test_leftovers_go_and_old_checkpoints_too(tmp_path, short):
+    run = tmp_path / "run"
+    shutil.copytree(short, run)
+    folder = run / "checkpoints"
+    shutil.copytree(folder / "step-000002", folder / "tmp-step-000004")
+    (folder / "step-000003").rename(folder / "step-000003.tmp")  # a kill while it was being replaced
+    arguments = ["--set", "learn.steps=6", "--set", "learn.problems=60", "--set", "learn.checkpoint_every=1"]
+    report = train(1, run, *arguments, "--set", "run.keep_checkpoints=2", "--set", "run.keep_every=3", "--resume")
+    assert report.returncode == 0, report.stderr
+    assert "resumed from checkpoints/step-000003" in report.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["step-000003", "step-000005", "step-000006"]
+
+
+def test_the_time_limit_ends_a_run_that_can_go_on(tmp_path, whole):
+    run = tmp_path / "run"
+    code = 75
+    for _ in range(5):
+        report = train(1, run, "--set", 'run.time_limit="2"', "--resume")
+        code = report.returncode
+        if code != 75:
+            break
+        assert "time limit" in report.stderr
+    if code == 75:  # a slow machine
+        assert train(1, run, "--resume").returncode == 0
+    assert_same(run, whole(1, 1))
+    report = train(1, run, "--set", 'run.time_limit="soon"', "--resume")
+    assert report.returncode == 2
+    assert "run.time_limit" in report.stderr.replace("[run].time_limit", "run.time_limit")
+
+
+def test_a_manifest_lists_every_file(short):
+    folder = short / "checkpoints" / "step-000003"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
+    assert set(manifest["files"]) == files
+    assert all((folder / name).stat().st_size == entry["bytes"] for name, entry in manifest["files"].items())

@@ -1,0 +1,79 @@
+#include "run/resume_config.h"
+
+#include <gmock/gmock.h>
+
+#include "core/error.h"
+#include "run/time_budget.h"
+
+namespace deepsearch {
+namespace {
+
+using ::testing::HasSubstr;
+
+Config with(const std::vector<std::string>& overrides) {
+  return read_config("", overrides);
+}
+
+std::string refusal(const std::vector<std::string>& overrides, int64_t steps_done = 10,
+                    const std::vector<std::string>& before = {}) {
+  try {
+    check_resumable(with(before), with(overrides), steps_done);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), kExitBadInput);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ResumeConfig, NamesWhatMayNotChange) {
+  EXPECT_EQ(refusal({}), "");
+  EXPECT_THAT(refusal({"search.width=5"}), HasSubstr("search.width was 8 and is now 5"));
+  EXPECT_THAT(refusal({"learn.optimizer.lr=0.5"}), HasSubstr("learn.optimizer.lr"));
+  EXPECT_THAT(refusal({"engine.stop=[\"x\"]"}), HasSubstr("engine.stop was [] and is now [x]"));
+  EXPECT_THAT(refusal({"run.log_level=debug", "run.seed=3"}), HasSubstr("run.seed was 1 and is now 3"));
+}
+
+TEST(ResumeConfig, LetsGoWhatDoesNotMatter) {
+  const auto allowed = check_resumable(
+      with({}), with({"run.log_level=debug", "ranks.learners=2", "learn.threads=3", "store.flush_seconds=1.0"}), 10);
+  ASSERT_EQ(allowed.size(), 4U);
+  EXPECT_EQ(allowed[0].key, "run.log_level");
+  EXPECT_EQ(allowed[0].before, "\"info\"");
+  EXPECT_EQ(allowed[0].after, "\"debug\"");
+}
+
+TEST(ResumeConfig, StepsMayGrowUnderAConstantRate) {
+  EXPECT_EQ(refusal({"learn.steps=500"}), "");
+  EXPECT_EQ(refusal({"learn.steps=10"}), "");
+  EXPECT_THAT(refusal({"learn.steps=9"}), HasSubstr("10 steps are done"));
+  const std::string cosine = "learn.optimizer.schedule=cosine";
+  EXPECT_THAT(refusal({"learn.steps=500", cosine}, 10, {cosine}), HasSubstr("learn.steps was 50 and is now 500"));
+}
+
+TEST(TimeBudget, DurationsAreReadAsSlurmWritesThem) {
+  EXPECT_EQ(parse_duration("90", "key"), 90);
+  EXPECT_EQ(parse_duration("90:00", "key"), 5400);
+  EXPECT_EQ(parse_duration("01:30:00", "key"), 5400);
+  EXPECT_EQ(parse_duration("1-06:00:00", "key"), 108000);
+  for (const char* wrong :
+       {"", "0", "soon", "-5", "1:2:3:4", "1-5", "5 s", "1e3", "00:00:00", "99999999999999999999"}) {
+    EXPECT_THROW(parse_duration(wrong, "key"), Error) << wrong;
+  }
+}
+
+TEST(TimeBudget, LeavesTimeForACheckpointAndTheWorkBefore) {
+  TimeBudget budget(/*start=*/100, /*limit=*/1000, /*checkpoint_seconds=*/0);
+  EXPECT_FALSE(budget.over(1069));
+  EXPECT_TRUE(budget.over(1071));  // 30 s are left for the end
+  EXPECT_TRUE(budget.over(1000, 71));
+  EXPECT_FALSE(budget.over(1000, 69));
+  budget.took_checkpoint(100);
+  EXPECT_FALSE(budget.over(869));
+  EXPECT_TRUE(budget.over(871));
+  EXPECT_FALSE(TimeBudget(0, 0, 100).over(1e9));
+  EXPECT_FALSE(TimeBudget(0, 10, 0).over(9.4));
+  EXPECT_TRUE(TimeBudget(0, 10, 0).over(9.6));
+}
+
+}  // namespace
+}  // namespace deepsearch
