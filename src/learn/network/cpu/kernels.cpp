@@ -13,7 +13,9 @@ std::vector<const Kernels*> runnable_kernels() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2 && __builtin_cpu_supports("avx512f")) tables.push_back(avx512_kernels());
+  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) {
+    tables.push_back(avx512_kernels());
+  }
   if (avx2) tables.push_back(avx2_kernels());
 #endif
   tables.push_back(portable_kernels());
