@@ -51,6 +51,8 @@ json parse_json_document(std::string_view text, const std::string& name) {
     if (const size_t start = what.find("] "); start != std::string_view::npos) what.remove_prefix(start + 2);
     what = what.substr(0, what.find("; last read"));
     bad_input("{}: not JSON in UTF-8: {}", name, what.substr(0, 200));
+  } catch (const json::out_of_range&) {
+    bad_input("{}: a number that is out of range", name);
   }
 }
 

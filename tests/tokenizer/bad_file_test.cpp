@@ -97,6 +97,7 @@ TEST(BadFile, SaysWhatIsWrongAndWhere) {
 TEST(BadFile, NotJsonOrWithoutBounds) {
   EXPECT_THAT(complaint_about(""), HasSubstr("not JSON in UTF-8"));
   EXPECT_THAT(complaint_about("{\"model\": \"\xFF\"}"), HasSubstr("not JSON in UTF-8"));
+  EXPECT_THAT(complaint_about(R"({"a": 5e999})"), HasSubstr("a number that is out of range"));
   EXPECT_THAT(complaint_about(R"({"a": 1, "a": 2})"), HasSubstr("key \"a\" appears twice"));
   EXPECT_THAT(complaint_about(std::string(100000, '[')), HasSubstr("nested more than 32 levels deep"));
   EXPECT_THAT(complaint_about("[]"), HasSubstr("must be an object, found a list"));
