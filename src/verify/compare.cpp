@@ -368,7 +368,7 @@ class Comparison {
     mpz_class one;
     mpz_class two;
     if (!round_to_places(a_, g, options_.places, one) || !round_to_places(a_, a, options_.places, two)) return false;
-    if (one == 0 && two == 0) {
+    if (abs(one) < 10 && abs(two) < 10) {  // too few digits are left to tell
       int places = 0;
       if (!places_for_digits(a_, g, options_.places, places)) return zero(a_.difference(g, a), g);
       return round_to_places(a_, g, places, one) && round_to_places(a_, a, places, two) && one == two;

@@ -46,7 +46,7 @@ void erase_all(std::string& text, std::string_view what, std::string_view with =
 std::string bare_text(std::string_view in) {
   std::string text(trim(in));
   for (const std::string_view look : {"\\left", "\\right", "\\displaystyle", "\\,", "\\!", "\\;", "\\:", "\\ ", "$",
-                                      "\\quad", "\\text", "\\mathrm", "\\textbf", "\\mbox", "~"}) {
+                                      "\\quad", "\\text", "\\mathrm", "\\textbf", "\\mbox", "~", "\\(", "\\)"}) {
     erase_all(text, look);
   }
   erase_all(text, "\\dfrac", "\\frac");
@@ -68,7 +68,7 @@ bool prose(std::string_view text) {
     if (std::isalpha(static_cast<unsigned char>(c)) != 0) {
       ++letters;
     } else if (c == '+' || c == '^' || c == '_' || c == '=' || c == '/' || c == '<' || c == '>' || c == '|' ||
-               (c >= '0' && c <= '9')) {
+               c == '[' || c == ']' || (c >= '0' && c <= '9')) {
       return false;
     }
   }

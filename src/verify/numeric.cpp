@@ -31,7 +31,9 @@ uint64_t scramble(uint64_t x) {  // splitmix64
 
 class Evaluator {
  public:
-  Evaluator(Arena& arena, mpfr_prec_t precision, int point) : a_(arena), p_(precision), point_(point) {}
+  // `wide`: points far apart, for functions that are constant in pieces.
+  Evaluator(Arena& arena, mpfr_prec_t precision, int point, bool wide = false)
+      : a_(arena), p_(precision), point_(point), wide_(wide) {}
 
   bool value(Expr x, Complex& out) {
     a_.spend(p_ <= kQuick ? 2 : 8);
@@ -92,6 +94,7 @@ class Evaluator {
     mpq_class q(static_cast<unsigned long>(bits & 0xFFFFFFFFFFULL), 1UL << 39);  // 0 to 2
     q.canonicalize();
     q += mpq_class(1, 3);
+    if (wide_) q *= 41;
     if (point_ > 0 && (bits >> 50 & 1U) != 0) q = -q;
     set(out.re, q);
     set(out.im, 0);
@@ -318,6 +321,7 @@ class Evaluator {
   Arena& a_;
   mpfr_prec_t p_;
   int point_;
+  bool wide_;
 };
 
 bool has_symbols(Expr x) {
@@ -343,9 +347,14 @@ bool negligible(const Complex& x, const Complex& scale) {
   return true;
 }
 
-Answer zero_at(Arena& arena, Expr x, Expr scale, int point) {
+bool in_pieces(Expr x) {
+  if (x->is(Kind::kFunction, "floor") || x->is(Kind::kFunction, "ceil")) return true;
+  return std::any_of(x->args, x->args + x->n_args, in_pieces);
+}
+
+Answer zero_at(Arena& arena, Expr x, Expr scale, int point, bool wide) {
   for (const mpfr_prec_t precision : {kQuick, kFine}) {
-    Evaluator evaluator(arena, precision, point);
+    Evaluator evaluator(arena, precision, point, wide);
     Complex value(precision);
     if (!evaluator.value(x, value)) {
       if (precision == kQuick) continue;
@@ -364,10 +373,11 @@ Answer zero_at(Arena& arena, Expr x, Expr scale, int point) {
 
 Answer is_zero(Arena& arena, Expr x, Expr scale) {
   if (x->is(Kind::kNumber)) return *x->value == 0 ? Answer::kYes : Answer::kNo;
-  const int points = has_symbols(x) ? kPoints : 1;
+  const bool wide = in_pieces(x);
+  const int points = !has_symbols(x) ? 1 : wide ? 4 * kPoints : kPoints;
   int equal = 0;
   for (int point = 0; point < points; ++point) {
-    const Answer answer = zero_at(arena, x, scale, point);
+    const Answer answer = zero_at(arena, x, scale, point, wide);
     if (answer == Answer::kNo) return answer;
     if (answer == Answer::kYes) ++equal;
   }

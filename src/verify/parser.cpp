@@ -860,7 +860,10 @@ class Parser {
     if (open == "lceil" && close == "rceil") return a_.function("ceil", inner);
     if (open == "lvert" && close == "lvert") return a_.function("abs", inner);
     if (!round_or_square || inner.empty()) throw NotMath{};
-    if (inner.size() == 1) return inner[0];
+    if (inner.size() == 1) {
+      if ((open == "(") != (close == ")")) throw NotMath{};
+      return inner[0];
+    }
     const uint32_t tag = (open == "(" ? kOpenLeft : 0) | (close == ")" ? kOpenRight : 0);
     return a_.make(Kind::kTuple, {}, inner, tag);
   }
