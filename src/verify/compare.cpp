@@ -85,7 +85,9 @@ class Comparison {
   bool same_real_set(Expr g, Expr a) {
     RealSet one;
     RealSet two;
-    if (!to_real_set(a_, g, true, one) || !to_real_set(a_, a, true, two) || one.size() != two.size()) return false;
+    // An inequality may answer a set only where that is asked for.
+    const bool relations = options_.set_for_relation_both_ways || contains_kind(g, Kind::kRelation);
+    if (!to_real_set(a_, g, true, one) || !to_real_set(a_, a, relations, two) || one.size() != two.size()) return false;
     for (size_t i = 0; i < one.size(); ++i) {
       if (one[i].open_low != two[i].open_low || one[i].open_high != two[i].open_high ||
           !equal(one[i].low, two[i].low) || !equal(one[i].high, two[i].high)) {
@@ -181,6 +183,7 @@ class Comparison {
     const Expr f = a_.difference(l, r);
     std::vector<Expr> symbols;
     collect_symbols(f, symbols);
+    if (symbols.empty() && zero(f, l)) return r;  // 22/2 = 11
     if (symbols.size() != 1) return nullptr;
     const Expr at0 = a_.substitute(f, symbols[0], a_.number(0L));
     const Expr slope = a_.difference(a_.substitute(f, symbols[0], a_.number(1)), at0);

@@ -375,6 +375,11 @@ class Extractor {
     const bool unicode_minus = s_.substr(from).starts_with("\xE2\x88\x92");
     if (unicode_minus) n = list_length(from + 3) > 0 ? list_length(from + 3) + 3 : 0;
     if (n == 0) return false;
+    if (options_.latex && from + n < limit && (s_[from + n] == '\\' || s_[from + n] == '^')) {
+      // 2\sqrt{2} without dollars: up to the end of the sentence.
+      add(std::string(s_.substr(from, limit - from)), hoped(rank, limit), limit);
+      return true;
+    }
     if (from + n < s_.size() && (letter(s_[from + n]) || s_[from + n] == '_') && !unit_after(from + n)) return false;
     end = from + n;
     add(std::string(s_.substr(from, n)), hoped(rank, end), end, true);
@@ -734,8 +739,9 @@ std::string strip_reference(std::string_view text) {
     const std::vector<Candidate> found = extract(text, options);
     if (!found.empty()) return found.front().text;
   }
-  for (const char c : text) {
-    if (c != '$') out += c;
+  for (size_t k = 0; k < text.size(); ++k) {
+    if (text[k] == '\\' && k + 1 < text.size() && text[k + 1] == '$') ++k;  // a currency sign
+    if (text[k] != '$') out += text[k];
   }
   for (const std::string_view mark : {"\\(", "\\)", "\\[", "\\]"}) {
     for (size_t at = out.find(mark); at != std::string::npos; at = out.find(mark)) out.erase(at, 2);

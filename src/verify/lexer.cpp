@@ -231,6 +231,19 @@ class Lexer {
       return true;
     }
     const bool first = out_.empty();
+    if (word == "infinity") {
+      push(T::kInfinity, "");
+      return true;
+    }
+    for (const std::string_view square : {"square ", "sq. ", "sq "}) {
+      if (!word.starts_with(square)) continue;
+      const std::string_view unit = unit_name(std::string_view(word).substr(square.size()));
+      if (unit.empty() || unit == "%" || unit == "deg") continue;
+      push(T::kUnit, unit);
+      push(T::kCaret, "");
+      push(T::kNumber, "2");
+      return true;
+    }
     std::string bare = word;
     while (!bare.empty() && (bare.back() == '.' || bare.back() == ',')) bare.pop_back();
     std::string_view core = bare;
@@ -246,6 +259,11 @@ class Lexer {
     while (!one.empty() && blank(one.back())) one.remove_suffix(1);
     if (command == "mathrm" || command == "operatorname" || command == "operatorname*") {
       if (one.size() == 1 && letter(one[0])) {
+        if (!first && out_.back().type == T::kNumber &&
+            std::string_view("mghsLNJWVK").find(one[0]) != std::string_view::npos) {
+          push(T::kUnit, one);
+          return true;
+        }
         return inline_text(one);
       }
       if (const Entry* known = find_command(one)) {

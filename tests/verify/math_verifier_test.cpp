@@ -29,6 +29,23 @@ TEST(MathVerifier, FormsOfOneValue) {
   EXPECT_FALSE(boxed("1234", "1,235"));
 }
 
+TEST(MathVerifier, UnitsAndCurrency) {
+  EXPECT_TRUE(boxed("\\$18.90", "18.90"));
+  EXPECT_TRUE(boxed("5 \\text{ cm}^2", "5 \\text{ square centimeters}"));
+  EXPECT_FALSE(boxed("5 \\text{ cm}^2", "5 \\text{ cm}"));
+  EXPECT_TRUE(boxed("3\\text{ hours}", "3\\,\\mathrm{h}"));
+}
+
+TEST(MathVerifier, MathsWithoutDollarsBehindThePhrase) {
+  EXPECT_EQ(judge("2\\sqrt{2}", "The answer is 2\\sqrt{2}."), Outcome::kCorrect);
+  EXPECT_EQ(judge("2", "The answer is 2\\sqrt{2}."), Outcome::kWrong);
+}
+
+TEST(MathVerifier, AnInequalityAnswersASetOnlyWhenAsked) {
+  EXPECT_FALSE(boxed("(-\\infty,-1)\\cup(1,\\infty)", "x<-1 \\text{ or } x>1"));
+  EXPECT_TRUE(boxed("x<-1 \\text{ or } x>1", "(-\\infty,-1)\\cup(1,\\infty)"));
+}
+
 TEST(MathVerifier, OrderAndEnds) {
   EXPECT_TRUE(boxed("\\{1,2\\}", "\\{2,1\\}"));
   EXPECT_FALSE(boxed("(1,2)", "(2,1)"));
