@@ -32,6 +32,20 @@ add_library(deepsearch_utf8proc INTERFACE)
 target_include_directories(deepsearch_utf8proc SYSTEM INTERFACE ${UTF8PROC_INCLUDE})
 target_link_libraries(deepsearch_utf8proc INTERFACE ${UTF8PROC_LIBRARY})
 
+# GMP (with its C++ header) and MPFR: exact and bounded arithmetic of the verifier.
+find_path(GMPXX_INCLUDE gmpxx.h)
+find_path(MPFR_INCLUDE mpfr.h)
+find_library(GMPXX_LIBRARY gmpxx)
+find_library(GMP_LIBRARY gmp)
+find_library(MPFR_LIBRARY mpfr)
+if(NOT GMPXX_INCLUDE OR NOT MPFR_INCLUDE OR NOT GMPXX_LIBRARY OR NOT GMP_LIBRARY OR NOT MPFR_LIBRARY)
+  message(FATAL_ERROR "GMP with C++ (libgmp-dev) and MPFR (libmpfr-dev) are needed; found gmpxx.h: '${GMPXX_INCLUDE}', "
+                      "mpfr.h: '${MPFR_INCLUDE}'. Run jobs/setup.sh, or set CMAKE_PREFIX_PATH to where they are.")
+endif()
+add_library(deepsearch_mpfr INTERFACE)
+target_include_directories(deepsearch_mpfr SYSTEM INTERFACE ${GMPXX_INCLUDE} ${MPFR_INCLUDE})
+target_link_libraries(deepsearch_mpfr INTERFACE ${MPFR_LIBRARY} ${GMPXX_LIBRARY} ${GMP_LIBRARY})
+
 add_library(deepsearch_hdf5 INTERFACE)
 target_include_directories(deepsearch_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

@@ -37,7 +37,7 @@ clang_runtime() {
 
 DEBIAN_PACKAGES=(build-essential cmake ninja-build ccache git unzip pkg-config python3 python3-venv python3-pip
     libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev
-    nlohmann-json3-dev libcereal-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev
+    nlohmann-json3-dev libcereal-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev libgtest-dev libgmock-dev
     clang clang-format "$(clang_runtime)" shellcheck)
 
 # needs WHAT: in --check mode count it and return false; otherwise say that it is being done.

@@ -107,6 +107,7 @@ void add_bench(CLI::App& app, CommandLine& line) {
   signature->add_option("--trees", options->trees, "Trees to grow")->check(CLI::Range(1, 10000));
   add_engine_benches(*bench, line);
   add_learn_bench(*bench, line);
+  add_verify_bench(*bench, line);
   signature->callback([options, &line] { line.chosen = [options] { return bench_signature_command(*options); }; });
 }
 

@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   add_compare(app, line);
   add_tokenize(app, line);
   add_problems(app, line);
+  add_verify(app, line);
   add_inspect(app, line);
   add_config(app, line);
   add_bench(app, line);

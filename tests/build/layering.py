@@ -32,6 +32,7 @@ OWNERS = [
     ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"learn"}),
     ("CUDA", re.compile(r"^(cuda|cublas)"), {"comm", "engine"}),
     ("PCRE2 and utf8proc", re.compile(r"^(pcre2|utf8proc)\.h$"), {"tokenizer"}),
+    ("GMP and MPFR", re.compile(r"^(gmp|gmpxx|mpfr)\.h$"), {"verify"}),
     ("toml++ (core/toml.h sets it up)", re.compile(r"^toml\+\+/|^toml\.hpp$"), {"core"}),
 ]
 

@@ -1,0 +1,48 @@
+// Does a model's text answer a mathematical question as the reference does? Mathematics is compared, not strings:
+// docs/verifier.md has the rules.
+//
+// Bounded by construction: work is counted in steps (a fraction of 20 ms), numbers, trees and memory are limited (under
+// 16 MiB a thread), whatever the text; past a limit the answer is wrong, not late. Nothing throws; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "data/verdict.h"
+#include "verify/extraction.h"
+
+namespace deepsearch {
+
+struct MathOptions {
+  math::ExtractionOptions extraction;
+  int places = 6;                           // decimals kept where one side is a decimal number
+  double tolerance = 0;                     // relative, where the reference is a decimal; 0: none
+  bool strict = true;                       // false: variables match by position, f(x) equals f(y)
+  bool set_for_relation_both_ways = false;  // an inequality may answer a set
+  bool ordered = false;                     // a list of values has an order
+  bool fallback = true;                     // what is not mathematics is compared as text
+  bool first_match_only = false;
+  bool repair = true;  // \frac12 is read as \frac{1}{2}
+};
+
+class MathVerifier {
+ public:
+  explicit MathVerifier(MathOptions options = {}) : options_(std::move(options)) {}
+
+  // `reference`: a bare answer as data sets store it, or a text that holds it in \boxed{…} or $…$. `response`: the
+  // model's whole text, any bytes. `ended`: the model ended it; false: it was cut off.
+  Verdict verify(std::string_view reference, std::string_view response, bool ended = true) const noexcept;
+
+  // Both sides as they were read, and the decision, for people.
+  std::string explain(std::string_view reference, std::string_view response) const;
+
+  // Is the text read as mathematics (or words), not as an opaque string?
+  bool reads(std::string_view reference) const noexcept;
+
+  const MathOptions& options() const { return options_; }
+
+ private:
+  MathOptions options_;
+};
+
+}  // namespace deepsearch
