@@ -12,13 +12,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace deepsearch {
+#include "learn/network/parameter_range.h"
 
-// Parameters [begin, end) of a list.
-struct ParameterRange {
-  int64_t begin = 0;
-  int64_t end = 0;
-};
+namespace deepsearch {
 
 class GradientBuckets {
  public:

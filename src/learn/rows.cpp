@@ -1,6 +1,17 @@
 #include "learn/rows.h"
 
+#include <utility>
+
 namespace deepsearch {
+
+Row supervised_row(std::vector<Token> tokens, int64_t n_prompt) {
+  Row row;
+  row.tokens = std::move(tokens);
+  row.n_prompt = n_prompt;
+  row.advantages.assign(static_cast<size_t>(row.n_response()), 0.0F);
+  row.behaviour.assign(static_cast<size_t>(row.n_response()), 0.0F);
+  return row;
+}
 
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
   std::vector<Row> rows;

@@ -21,6 +21,9 @@ struct Row {
   int64_t n_response() const { return static_cast<int64_t>(tokens.size()) - n_prompt; }
 };
 
+// A row without credit, for supervised training.
+Row supervised_row(std::vector<Token> tokens, int64_t n_prompt);
+
 // The recorded trajectories of a tree (or all its terminals, by CreditParams::terminals) with their advantages, cut to
 // the tokens that enter the loss (TrajectoryCredit::trained_tokens); those without any are left out. May be empty.
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit);

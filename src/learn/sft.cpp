@@ -16,12 +16,7 @@ namespace deepsearch {
 namespace {
 
 Row row_of(const Demonstration& demonstration) {
-  Row row;
-  row.tokens = demonstration.tokens;
-  row.n_prompt = demonstration.n_prompt;
-  row.advantages.assign(static_cast<size_t>(row.n_response()), 0.0F);
-  row.behaviour.assign(static_cast<size_t>(row.n_response()), 0.0F);
-  return row;
+  return supervised_row(demonstration.tokens, demonstration.n_prompt);
 }
 
 // Mean cross-entropy; a few rows at a time, since rows cost more than their tokens.

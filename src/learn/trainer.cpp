@@ -31,14 +31,6 @@ CostModel cost_model(const ModelConfig& config) {
   return {.per_pair = flops_per_pair(config) / (layer_flops_per_token(config) + head)};
 }
 
-std::vector<ParameterRange> groups_of(const Decoder& decoder) {
-  std::vector<ParameterRange> ranges;
-  for (const Decoder::ParameterGroup& group : decoder.parameter_groups()) {
-    ranges.push_back({static_cast<int64_t>(group.first), static_cast<int64_t>(group.last)});
-  }
-  return ranges;
-}
-
 void check_rows(const std::vector<Row>& rows, const ModelConfig& config) {
   for (const Row& row : rows) {
     if (row.n_prompt < 1 || row.n_response() < 1) failure("training row without a prompt or a response");
@@ -98,7 +90,7 @@ struct Trainer::Impl {
     peak_flops = device_peak_flops(device.is_cuda(), params.compute, at::get_num_threads());
     decoder.load(start);
     decoder.set_checkpointing(params.checkpoint_activations);
-    optimizer.emplace(decoder.parameters(), groups_of(decoder), params, collectives, planned_updates);
+    optimizer.emplace(decoder.parameters(), decoder.parameter_groups(), params, collectives, planned_updates);
     if (params.kl_coef > 0) {
       reference.emplace(start.config, device, dtype_of(learn.compute));
       reference->load(start);
@@ -265,8 +257,8 @@ TrainStats Trainer::train(const std::vector<std::vector<Row>>& minibatches, cons
 double Trainer::supervise(const std::vector<Row>& rows) {
   Impl& m = *impl_;
   check_rows(rows, m.config);
-  const double divisor = loss_denominator(rows, m.params, 0);
   if (rows.empty()) return 0;
+  const double divisor = loss_denominator(rows, m.params, 0);
   double sum = 0;
   m.update(m.share(rows, 0), 1.0,
            [&](const Work& work) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "core/error.h"
 #include "core/signals.h"
@@ -15,13 +16,9 @@ namespace deepsearch {
 namespace {
 
 Row row_of(const Example& example) {
-  Row row;
-  row.tokens = example.problem.prompt_tokens;
-  row.n_prompt = static_cast<int64_t>(row.tokens.size());
-  row.tokens.insert(row.tokens.end(), example.solution.begin(), example.solution.end());
-  row.advantages.assign(example.solution.size(), 0.0F);
-  row.behaviour.assign(example.solution.size(), 0.0F);
-  return row;
+  std::vector<Token> tokens = example.problem.prompt_tokens;
+  tokens.insert(tokens.end(), example.solution.begin(), example.solution.end());
+  return supervised_row(std::move(tokens), static_cast<int64_t>(example.problem.prompt_tokens.size()));
 }
 
 // The task of each stage. Stage s has the first s + 1 of `stages` equal runs of the sizes: longer problems join,

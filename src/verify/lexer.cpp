@@ -119,7 +119,6 @@ class Lexer {
     while (digit(at(i_))) text += s_[i_++];
     bool grouped = false;
     if (text.size() <= 3 && !text.empty() && text[0] != '0') {
-      const size_t lead = text.size();
       size_t used = 0;
       for (;;) {
         bool comma = false;
@@ -133,7 +132,6 @@ class Lexer {
         text += s_.substr(i_ + n, 3);
         i_ += n + 3;
       }
-      (void)lead;
     }
     Token token;
     token.grouped = grouped;

@@ -1,5 +1,5 @@
-// libFuzzer target over the mathematical verifier: extraction, reading and comparison of any bytes end with a verdict,
-// and an answer that is read equals itself. The first line of an input is the reference, the rest the response.
+// libFuzzer target over the mathematical verifier: extraction, reading and comparison of any bytes end with a verdict.
+// The first line of an input is the reference, the rest the response.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -29,17 +29,13 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from model_oracle import FAMILIES  # noqa: E402
 
 PARAMETER_TOLERANCE = 1e-6
 CHANGE_TOLERANCE = 1e-3
 STATS_TOLERANCE = 1e-5
 CLIP_LOW, CLIP_HIGH, DUAL_CLIP = 0.2, 0.28, 10.0
 
-FAMILIES = {
-    "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-    "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
-    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
-}
 SHAPE = {
     "vocab_size": 37,
     "hidden_size": 32,

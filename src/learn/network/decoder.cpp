@@ -98,7 +98,7 @@ struct Decoder::Impl {
   at::Tensor packed_layer(size_t index, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                           const std::shared_ptr<const AttentionPlan>& plan) const;
 
-  std::vector<Decoder::ParameterGroup> groups;
+  std::vector<ParameterRange> groups;
   std::function<void(size_t)> gradients_complete;
   bool checkpointing = false;
 };
@@ -179,11 +179,10 @@ Decoder::Decoder(const ModelConfig& config, at::Device device, at::ScalarType dt
   impl_->final_norm = *next++;
   impl_->head = config.tie_embeddings ? impl_->embedding : *next++;
   impl_->angles = make_angles(config, options);
-  const size_t per_layer = parameters_of(impl_->layers.front(), config).size();
+  const auto per_layer = static_cast<int64_t>(parameters_of(impl_->layers.front(), config).size());
   impl_->groups.push_back({0, 1});
-  for (size_t i = 0; i < impl_->layers.size(); ++i)
-    impl_->groups.push_back({1 + i * per_layer, 1 + (i + 1) * per_layer});
-  impl_->groups.push_back({impl_->groups.back().last, impl_->parameters.size()});
+  for (int64_t i = 0; i < config.n_layers; ++i) impl_->groups.push_back({1 + i * per_layer, 1 + (i + 1) * per_layer});
+  impl_->groups.push_back({impl_->groups.back().end, static_cast<int64_t>(impl_->parameters.size())});
 }
 
 Decoder::~Decoder() = default;
@@ -196,7 +195,7 @@ const ModelConfig& Decoder::config() const {
 const std::vector<at::Tensor>& Decoder::parameters() const {
   return impl_->parameters;
 }
-const std::vector<Decoder::ParameterGroup>& Decoder::parameter_groups() const {
+const std::vector<ParameterRange>& Decoder::parameter_groups() const {
   return impl_->groups;
 }
 void Decoder::on_gradients(std::function<void(size_t group)> complete) {

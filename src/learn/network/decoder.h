@@ -19,6 +19,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "learn/network/attention_plan.h"
+#include "learn/network/parameter_range.h"
 #include "model/weights.h"
 
 namespace deepsearch {
@@ -58,10 +59,7 @@ class Decoder {
 
   // Parameters whose gradients become complete together, as ranges of parameters(): the embedding; each layer; final
   // norm and head (the head is not there when it is the embedding).
-  struct ParameterGroup {
-    size_t first = 0, last = 0;  // first … last − 1
-  };
-  const std::vector<ParameterGroup>& parameter_groups() const;
+  const std::vector<ParameterRange>& parameter_groups() const;
 
   // Called in backward of the packed hidden(), in its thread: all that it adds to .grad() of a group's parameters has
   // been added. Last group first, group 0 last, each once a backward. The head's own gradient is its caller's. An empty

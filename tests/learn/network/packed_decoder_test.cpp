@@ -191,18 +191,18 @@ TEST(PackedDecoder, GroupsCoverTheParameters) {
     const std::vector<TensorShape> expected = expected_tensors(config);
     const auto& groups = decoder.parameter_groups();
     ASSERT_EQ(groups.size(), static_cast<size_t>(config.n_layers) + 2);
-    size_t next = 0;
+    int64_t next = 0;
     for (size_t g = 0; g < groups.size(); ++g) {
-      EXPECT_EQ(groups[g].first, next);
-      next = groups[g].last;
+      EXPECT_EQ(groups[g].begin, next);
+      next = groups[g].end;
       const std::string start = g == 0                  ? "model.embed_tokens."
                                 : g + 1 < groups.size() ? "model.layers." + std::to_string(g - 1) + "."
                                                         : "";
-      for (size_t i = groups[g].first; i < groups[g].last; ++i) {
+      for (auto i = static_cast<size_t>(groups[g].begin); i < static_cast<size_t>(groups[g].end); ++i) {
         EXPECT_TRUE(expected[i].name.starts_with(start)) << name << " " << expected[i].name;
       }
     }
-    EXPECT_EQ(next, expected.size());
+    EXPECT_EQ(next, static_cast<int64_t>(expected.size()));
   }
 }
 
@@ -218,13 +218,14 @@ TEST(PackedDecoder, TellsOfCompleteGradients) {
       std::vector<at::Tensor> then(decoder.parameters().size());
       decoder.on_gradients([&](size_t group) {
         order.push_back(group);
-        const auto& range = decoder.parameter_groups()[group];
-        for (size_t i = 0; i < range.first; ++i) {
+        const auto first = static_cast<size_t>(decoder.parameter_groups()[group].begin);
+        const auto last = static_cast<size_t>(decoder.parameter_groups()[group].end);
+        for (size_t i = 0; i < first; ++i) {
           if (i >= 1) {
             EXPECT_FALSE(decoder.parameters()[i].grad().defined()) << name << " " << group << " " << i;
           }
         }
-        for (size_t i = range.first; i < range.last; ++i) {
+        for (size_t i = first; i < last; ++i) {
           if (decoder.parameters()[i].grad().defined()) then[i] = decoder.parameters()[i].grad().clone();
         }
       });
