@@ -20,7 +20,8 @@ namespace deepsearch {
 class World;
 
 using AnyMessage =
-    std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage>;
+    std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage,
+                 LoadMessage, ShareMessage, ExpandMessage, ExpandedMessage, ForgetMessage>;
 
 struct Envelope {
   int from = -1;  // world rank

@@ -7,10 +7,24 @@
 
 #include "data/problem.h"
 #include "data/tree_record.h"
+#include "schedule/load.h"
+#include "schedule/sharing.h"
 
 namespace deepsearch {
 
-enum class MessageKind : int32_t { kAssign = 1, kTree = 2, kWeights = 3, kHeartbeat = 4, kControl = 5, kReport = 6 };
+enum class MessageKind : int32_t {
+  kAssign = 1,
+  kTree = 2,
+  kWeights = 3,
+  kHeartbeat = 4,
+  kControl = 5,
+  kReport = 6,
+  kLoad = 7,
+  kShare = 8,
+  kExpand = 9,
+  kExpanded = 10,
+  kForget = 11
+};
 
 // coordinator → search: what to grow, for which step, under which policy.
 struct AssignMessage {
@@ -35,6 +49,58 @@ struct AssignMessage {
   template <class Archive>
   void serialize(Archive& archive) {
     archive(policy_version, items);
+  }
+};
+
+// search → coordinator, when it has changed much: what this rank has to do.
+struct LoadMessage {
+  static constexpr MessageKind kKind = MessageKind::kLoad;
+  Load load;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(load);
+  }
+};
+
+// coordinator → a donor: a helper for it, or one no more (schedule/dispatcher.h).
+struct ShareMessage {
+  static constexpr MessageKind kKind = MessageKind::kShare;
+  int32_t helper = 0;  // world rank
+  bool on = true;
+  int64_t helper_load = 0;  // sequences it has of its own
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(helper, on, helper_load);
+  }
+};
+
+// owner of a tree → helper: a frontier node to expand.
+struct ExpandMessage {
+  static constexpr MessageKind kKind = MessageKind::kExpand;
+  SharedRequest shared;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(shared);
+  }
+};
+
+// … and back.
+struct ExpandedMessage {
+  static constexpr MessageKind kKind = MessageKind::kExpanded;
+  Expansion expansion;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(expansion);
+  }
+};
+
+// owner → helpers: the tree is done.
+struct ForgetMessage {
+  static constexpr MessageKind kKind = MessageKind::kForget;
+  uint64_t tree = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(tree);
   }
 };
 

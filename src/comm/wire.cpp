@@ -96,6 +96,38 @@ void check_values(const ReportMessage& message) {
   check(message.phases.size() == message.phase_seconds.size(), "phases and their seconds differ in number");
 }
 
+void check_values(const LoadMessage& message) {
+  check(message.load.own_requests >= 0 && message.load.own_sequences >= 0 && message.load.here >= 0, "negative load");
+}
+void check_values(const ShareMessage& message) {
+  check(message.helper >= 0 && message.helper_load >= 0, "a helper without a rank or a load");
+}
+void check_values(const ForgetMessage&) {}
+
+void check_values(const ExpandMessage& message) {
+  const ExpansionRequest& request = message.shared.request;
+  check(request.n_children >= 1 && request.n_children <= 65536 && request.max_tokens >= 1 && request.first_child >= 0,
+        "an expansion of an impossible size");
+  int64_t tokens = 0;
+  for (const PathSegment& segment : request.path) {
+    check(segment.n_tokens >= 0, "a path with a negative length");
+    tokens += segment.n_tokens;
+  }
+  check(message.shared.known_tokens >= 0 &&
+            tokens == message.shared.known_tokens + static_cast<int64_t>(request.prefix.size()),
+        "a prefix that is not as long as its path");
+}
+
+void check_values(const ExpandedMessage& message) {
+  for (const Step& step : message.expansion.children) {
+    check(step.logprobs.size() == step.tokens.size() && step.entropies.size() == step.tokens.size(),
+          "values of a step do not match its tokens");
+    check(step.token_versions.size() == step.tokens.size() || step.token_versions.empty(),
+          "policy versions do not match the tokens");
+    check(step.finish <= Finish::kStop, "unknown end of a step");
+  }
+}
+
 template <class Message>
 AnyMessage unpack_as(const char* payload, size_t length) {
   Message message;
@@ -120,6 +152,16 @@ AnyMessage unpack_payload(int32_t kind, const char* payload, size_t length) {
       return unpack_as<ControlMessage>(payload, length);
     case MessageKind::kReport:
       return unpack_as<ReportMessage>(payload, length);
+    case MessageKind::kLoad:
+      return unpack_as<LoadMessage>(payload, length);
+    case MessageKind::kShare:
+      return unpack_as<ShareMessage>(payload, length);
+    case MessageKind::kExpand:
+      return unpack_as<ExpandMessage>(payload, length);
+    case MessageKind::kExpanded:
+      return unpack_as<ExpandedMessage>(payload, length);
+    case MessageKind::kForget:
+      return unpack_as<ForgetMessage>(payload, length);
   }
   failure("malformed message: unknown kind {}", kind);
 }

@@ -17,6 +17,10 @@ namespace deepsearch {
 struct PathSegment {
   int32_t node = 0;
   int32_t n_tokens = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(node, n_tokens);
+  }
 };
 
 struct ExpansionRequest {
@@ -34,6 +38,10 @@ struct ExpansionRequest {
   // Names the random numbers: token t of child i, try a is uniform_at(sampling seed, kSampling, mix_all(sampling_key,
   // i, a), t).
   uint64_t sampling_key = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(tree, node, path, prefix, n_children, first_child, max_tokens, temperature, top_p, distinct, sampling_key);
+  }
 };
 
 struct Expansion {
@@ -43,6 +51,10 @@ struct Expansion {
   int64_t tokens_generated = 0;  // discarded duplicates included
   int64_t tokens_prefilled = 0;  // prefix tokens computed because their KV was not cached
   int32_t made_by_rank = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(tree, node, children, tokens_generated, tokens_prefilled, made_by_rank);
+  }
 };
 
 class StepGenerator {

@@ -14,6 +14,7 @@ ORDER = [
     "tokenizer",
     "verify",
     "search",
+    "schedule",
     "comm",
     "store",
     "model",

@@ -103,7 +103,41 @@ inline std::vector<AnyMessage> sample_messages() {
   report.phases = {"search", "wait"};
   report.phase_seconds = {1.0, 2.0};
   report.error = "none";
-  return {assign, tree, weights, heartbeat, control, report};
+  LoadMessage load;
+  load.load = {.own_requests = 2, .own_sequences = 16, .here = 9};
+  ShareMessage share;
+  share.helper = 4;
+  share.on = false;
+  share.helper_load = 3;
+  ExpandMessage expand;
+  expand.shared.known_tokens = 2;
+  expand.shared.min_version = 5;
+  expand.shared.request = {.tree = 77,
+                           .node = 6,
+                           .path = {{.node = 0, .n_tokens = 2}, {.node = 6, .n_tokens = 3}},
+                           .prefix = {1, 2, 3},
+                           .n_children = 4,
+                           .first_child = 11,
+                           .max_tokens = 16,
+                           .temperature = 0.5F,
+                           .top_p = 0.9F,
+                           .distinct = true,
+                           .sampling_key = 12345};
+  ExpandedMessage expanded;
+  expanded.expansion.tree = 77;
+  expanded.expansion.node = 6;
+  expanded.expansion.tokens_generated = 8;
+  expanded.expansion.tokens_prefilled = 5;
+  expanded.expansion.made_by_rank = 4;
+  expanded.expansion.children.push_back({.tokens = {7, 8},
+                                         .logprobs = {-0.5F, -0.25F},
+                                         .entropies = {0.75F, 0.5F},
+                                         .finish = Finish::kEos,
+                                         .policy_version = 6,
+                                         .token_versions = {5, 6}});
+  ForgetMessage forget;
+  forget.tree = 77;
+  return {assign, tree, weights, heartbeat, control, report, load, share, expand, expanded, forget};
 }
 
 }  // namespace deepsearch::testing
