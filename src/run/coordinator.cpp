@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -22,6 +23,15 @@ Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& para
       channel_(world),
       watchdog_(world, now_seconds()) {
   for (const int rank : world.search_ranks()) outstanding_[rank] = 0;
+  mailbox_.on_arrival([this](int from, const AnyMessage& message) {
+    const auto* heartbeat = std::get_if<HeartbeatMessage>(&message);
+    heartbeat != nullptr ? watchdog_.heard(from, *heartbeat, now_seconds()) : watchdog_.heard(from, now_seconds());
+  });
+  while_waiting_.emplace([this] { give_signs_of_life(); }, params.heartbeat_seconds);
+}
+
+Coordinator::~Coordinator() {
+  mailbox_.on_arrival(nullptr);
 }
 
 std::vector<int> Coordinator::others() const {
@@ -53,7 +63,6 @@ void Coordinator::assign(int rank, size_t count) {
 }
 
 void Coordinator::handle(Envelope&& envelope) {
-  watchdog_.heard(envelope.from, now_seconds());
   if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
     if (tree->last) {
       --outstanding_[envelope.from];
@@ -65,7 +74,6 @@ void Coordinator::handle(Envelope&& envelope) {
     if (report->last) ++goodbyes_;
     if (!report->last) reports_.push_back(std::move(*report));
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
-    watchdog_.heard(envelope.from, *heartbeat, now_seconds());
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
     if (control->command == ControlMessage::Command::kSaved) --saving_;
@@ -84,9 +92,11 @@ void Coordinator::listen(bool wait) {
     handle(std::move(*envelope));
     envelope = mailbox_.receive();
   }
+  report_progress();
 }
 
 Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t)>& progress) {
+  enter_phase("growing trees");
   const auto wanted = static_cast<int64_t>(items.size());
   queue_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   items_done_ = 0;
@@ -94,7 +104,6 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
   // At first half of its even share, so that what is left can go to whoever is done first.
   const auto ranks = static_cast<int64_t>(outstanding_.size());
   const int64_t in_flight = std::clamp<int64_t>((wanted + 2 * ranks - 1) / (2 * ranks), 1, params_.problems_in_flight);
-  watchdog_ = Watchdog(world_, now_seconds());  // nobody was listened to while this rank was learning
   Harvest harvest;
   while (items_done_ < wanted && !harvest.interrupted) {
     for (const auto& [rank, outstanding] : outstanding_) {
@@ -105,7 +114,7 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
     const bool worked = local_ != nullptr && local_->pump();
     listen(/*wait=*/!worked);
     progress(items_done_);
-    abort_if_silent("growing trees");
+    abort_if_silent();
     harvest.interrupted = stop_requested();
   }
   std::sort(records_.begin(), records_.end(), [](const TreeMessage& a, const TreeMessage& b) {
@@ -116,9 +125,19 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
   return harvest;
 }
 
-void Coordinator::abort_if_silent(const char* phase) {
-  watchdog_.heard(world_.rank(), now_seconds());
-  if (const auto silent = watchdog_.silent(now_seconds())) world_.abort(phase, silent->text, kExitFailure);
+void Coordinator::abort_if_silent() {
+  const double now = now_seconds();
+  watchdog_.listened(now);
+  watchdog_.heard(world_.rank(), now);
+  if (const auto silent = watchdog_.silent(now)) world_.abort(current_activity().phase, silent->text, kExitFailure);
+}
+
+// Also called in the middle of sums and files (core/activity.h): messages are taken in, not handled.
+void Coordinator::give_signs_of_life() {
+  if (world_.size() == 1) return;
+  mailbox_.take_in();
+  mailbox_.send_all(others(), sign_of_life(world_));
+  abort_if_silent();
 }
 
 void Coordinator::move_weights() {
@@ -132,11 +151,8 @@ void Coordinator::move_weights() {
 
 void Coordinator::finish_weights() {
   if (!sending_) return;
-  watchdog_ = Watchdog(world_, now_seconds());  // as in grow()
-  while (sending_) {
-    listen(/*wait=*/true);
-    abort_if_silent("sending weights");
-  }
+  enter_phase("sending weights");
+  while (sending_) listen(/*wait=*/true);
 }
 
 void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version) {
@@ -169,6 +185,7 @@ void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t p
 }
 
 void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
+  enter_phase("learning");
   const std::vector<int> learners = other_learners();
   if (learners.empty()) return;
   for (const TreeRecord& tree : trees) {
@@ -183,6 +200,7 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
 }
 
 void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
+  enter_phase("saving a checkpoint");
   if (local_ != nullptr) local_->flush();
   saving_ = static_cast<int>(others().size());
   ControlMessage save;
@@ -197,6 +215,8 @@ void Coordinator::saved() {
 }
 
 void Coordinator::stop_all(const std::string& why) {
+  enter_phase("ending");
+  while_waiting_.reset();
   ControlMessage stop;
   stop.command = ControlMessage::Command::kStop;
   stop.why = why;

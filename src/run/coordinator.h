@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "comm/watchdog.h"
 #include "comm/weights_channel.h"
 #include "comm/world.h"
+#include "core/activity.h"
 #include "run/search_worker.h"
 
 namespace deepsearch {
@@ -32,6 +34,9 @@ class Coordinator {
  public:
   // `local` is the worker of a world of one, else null. `sent_as`: how weights travel (run/flat_weights.h).
   Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as);
+  ~Coordinator();
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
 
   // Grows all items under the current policy. `progress(records so far)` is called as they come.
   Harvest grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t items_done)>& progress);
@@ -68,7 +73,8 @@ class Coordinator {
   void listen(bool wait);
   void move_weights();
   void finish_weights();
-  void abort_if_silent(const char* phase);
+  void abort_if_silent();
+  void give_signs_of_life();
   std::vector<int> others() const;
   std::vector<int> other_learners() const;
 
@@ -82,6 +88,7 @@ class Coordinator {
   double weights_seconds_ = 0;
   int64_t weights_bytes_ = 0;
   Watchdog watchdog_;
+  std::optional<WhileWaiting> while_waiting_;  // until stop_all(): signs of life to all, and a look at theirs
   int64_t policy_version_ = 0;
   std::deque<AssignMessage::Item> queue_;
   std::map<int, int64_t> outstanding_;  // items by search rank
