@@ -52,13 +52,20 @@ void find_neighbours(World::Impl& world) {
 }  // namespace
 
 void RanksParams::describe(ConfigVisitor& v) {
-  v.field(
-      {.key = "learners",
-       .unit = "ranks",
-       .meaning = "how many of the job's ranks (the last ones) train; the others search; a job of one rank does both",
-       .min = 1,
-       .max = 65536},
-      learners);
+  v.field({.key = "mode",
+           .unit = "",
+           .meaning =
+               "partitioned: some ranks search while the others learn; colocated: all search, then all learn, and the "
+               "engine's KV memory is given back in between (for few GPUs)",
+           .choices = {"partitioned", "colocated"}},
+          mode);
+  v.field({.key = "learners",
+           .unit = "ranks",
+           .meaning = "how many of the job's ranks (the last ones) train, and the others search; colocated: all of "
+                      "them, whatever this says",
+           .min = 1,
+           .max = 65536},
+          learners);
   v.field({.key = "transport",
            .unit = "",
            .meaning = "how learner ranks sum gradients, and with it where they train: nccl on GPUs, one of its own for "
@@ -99,7 +106,7 @@ void RanksParams::describe(ConfigVisitor& v) {
 }
 
 std::string World::Impl::name_of(int world_rank) const {
-  if (!assigned || size == 1) return fmt::format("rank {}", world_rank);
+  if (!assigned || colocated) return fmt::format("rank {}", world_rank);
   const int n_search = size - n_learners;
   return world_rank < n_search ? fmt::format("search {}", world_rank)
                                : fmt::format("learner {}", world_rank - n_search);
@@ -238,7 +245,8 @@ void World::assign_roles(const RanksParams& params) {
   if (learners < 1) {
     bad_input("[ranks].learners = {}: at least one learner rank is needed; 1 is the default", learners);
   }
-  if (impl_->size > 1 && learners >= impl_->size) {
+  const bool colocated = impl_->size == 1 || params.mode == "colocated";
+  if (!colocated && learners >= impl_->size) {
     bad_input(
         "[ranks].learners = {} of {} ranks leaves no rank to search: give at most {} learners, or start at least {} "
         "ranks",
@@ -252,11 +260,13 @@ void World::assign_roles(const RanksParams& params) {
         params.stuck_seconds, params.heartbeat_seconds);
   }
   impl_->error_agreed = false;
-  impl_->assign(params, impl_->size == 1 ? 1 : static_cast<int>(learners));
+  impl_->colocated = colocated;
+  impl_->assign(params, colocated ? impl_->size : static_cast<int>(learners));
 }
 
 void World::assign_learners(const RanksParams& params) {
   if (impl_->assigned) failure("{}: roles are assigned once", who());
+  impl_->colocated = impl_->size == 1;
   impl_->assign(params, impl_->size);
 }
 
@@ -267,7 +277,7 @@ void World::Impl::assign(const RanksParams& ranks, int learner_count) {
   const bool learns = rank >= size - n_learners;
   DEEPSEARCH_MPI(*this, -1, MPI_Comm_split(world, learns ? 0 : MPI_UNDEFINED, rank, &learners));
   if (learns) DEEPSEARCH_MPI(*this, -1, MPI_Comm_set_errhandler(learners, MPI_ERRORS_RETURN));
-  if (size == 1) return;
+  if (colocated || n_learners == size) return;  // every rank has the policy that it learns
   // The coordinator first, then the search ranks: those that hold the policy's weights.
   const int coordinator = size - n_learners;
   const int place = rank == coordinator ? 0 : rank + 1;
@@ -278,7 +288,7 @@ void World::Impl::assign(const RanksParams& ranks, int learner_count) {
 
 Role World::role() const {
   if (!impl_->assigned) failure("{}: asked for its role before roles were assigned", who());
-  if (impl_->size == 1) return Role::kBoth;
+  if (impl_->colocated) return Role::kBoth;
   return impl_->rank < impl_->size - impl_->n_learners ? Role::kSearch : Role::kLearner;
 }
 
@@ -292,10 +302,10 @@ bool World::is_coordinator() const {
   return impl_->rank == coordinator_rank();
 }
 int World::n_search() const {
-  return role() == Role::kBoth ? 1 : impl_->size - impl_->n_learners;
+  return role() == Role::kBoth ? impl_->size : impl_->size - impl_->n_learners;
 }
 int World::n_learners() const {
-  return role() == Role::kBoth ? 1 : impl_->n_learners;
+  return impl_->n_learners;
 }
 int World::search_index() const {
   return searches() ? impl_->rank : -1;
@@ -374,7 +384,7 @@ std::string World::first_error(const std::string& text) {
 }
 
 void World::abort(const std::string& phase, const std::string& why, int exit_code) {
-  const std::string role = impl_->assigned && impl_->size > 1 ? who() + ", " : "";
+  const std::string role = impl_->assigned && !impl_->colocated ? who() + ", " : "";
   const std::string line = fmt::format("rank {} ({}host {}): {}: {}\n", impl_->rank, role, impl_->host, phase, why);
   std::fflush(stdout);
   std::fputs(line.c_str(), stderr);

@@ -1,8 +1,8 @@
 // World: MPI set up once, ranks split by role. The only place that calls MPI_Init; MPI errors are exceptions that name
 // role, rank, host, operation and peer. Thread level: funneled (the main thread speaks).
 //
-// Roles: the last `learners` ranks are learners, the rest search; learner 0 hosts the coordinator. A world of one rank
-// plays both roles in turn.
+// Roles: the last `learners` ranks are learners, the rest search; learner 0 hosts the coordinator. In mode "colocated",
+// and in a world of one rank, all ranks play both roles in turn, and rank 0 hosts the coordinator.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@ constexpr double kSetUpFactor = 5;
 enum class Role { kSearch, kLearner, kBoth };
 
 struct RanksParams {
+  std::string mode = "partitioned";  // or "colocated": all ranks search, then all learn
   int64_t learners = 1;
   std::string transport = "auto";   // auto, mpi, nccl: how learner ranks sum gradients
   int64_t problems_in_flight = 64;  // problems a search rank works on at a time

@@ -20,12 +20,13 @@ struct World::Impl {
   int local_rank = 0;
   int ranks_on_host = 1;
   bool assigned = false;
+  bool colocated = false;  // all ranks have both roles
   int n_learners = 0;
   RanksParams params;
   MPI_Comm world = MPI_COMM_NULL;     // start-up collectives
   MPI_Comm mail = MPI_COMM_NULL;      // Mailbox only
   MPI_Comm learners = MPI_COMM_NULL;  // learner ranks only, by world rank
-  MPI_Comm policy = MPI_COMM_NULL;    // the coordinator, then the search ranks in order; null in a world of one
+  MPI_Comm policy = MPI_COMM_NULL;    // the coordinator, then the search ranks in order; null where no rank only searches
   bool error_agreed = false;          // all ranks know of the same error, so all of them come to MPI_Finalize
   int exceptions_at_start = 0;
 

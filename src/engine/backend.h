@@ -27,8 +27,10 @@ class Backend {
   virtual int64_t block_bytes() const = 0;
   // Bytes that KV blocks may take at most by the device's free memory now, weights (set or not) left room for.
   virtual int64_t memory_for_blocks() const = 0;
-  // Makes blocks 0 … n−1 usable, once, before the first run(). Memory is touched only as blocks are written (CPU).
+  // Makes blocks 0 … n−1 usable, before the first run(). Memory is touched only as blocks are written (CPU).
   virtual void reserve_blocks(int64_t n) = 0;
+  // Gives their memory back, with their contents; they can be reserved again.
+  virtual void release_blocks() = 0;
 
   // Runs a pass: copies, then the decoder over all tokens (KV of all of a layer's tokens is written before its
   // attention, so spans may attend to each other's tokens of this pass), then the draws. `drawn` is resized to the

@@ -37,7 +37,7 @@ bool before_in_tree(const ExpansionRequest& a, const ExpansionRequest& b) {
 
 BatchEngine::BatchEngine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
                          int64_t n_blocks, std::unique_ptr<Backend> backend)
-    : params_(params), config_(config), seed_(seed), rank_(rank), backend_(std::move(backend)) {
+    : params_(params), config_(config), seed_(seed), rank_(rank), backend_(std::move(backend)), n_blocks_(n_blocks) {
   backend_->reserve_blocks(n_blocks);
   cache_.reset(n_blocks);
   counters_.kv_bytes_limit = n_blocks * backend_->block_bytes();
@@ -59,6 +59,8 @@ void BatchEngine::set_token_bytes(std::vector<std::string> bytes) {
 
 void BatchEngine::set_weights(const WeightSource& weights, int64_t policy_version) {
   backend_->set_weights(weights);
+  if (suspended_) backend_->reserve_blocks(n_blocks_);
+  suspended_ = false;
   has_weights_ = true;
   policy_version_ = policy_version;
   if (params_.on_update == "keep") return;
@@ -73,6 +75,16 @@ void BatchEngine::set_weights(const WeightSource& weights, int64_t policy_versio
     for (KvNode* node = job->path.get(); node != nullptr; node = node->parent.get()) cache_.forget(*node);
   }
   update_kv_counters();
+}
+
+void BatchEngine::suspend() {
+  if (!jobs_.empty()) failure("engine: suspended with {} requests in flight", jobs_.size());
+  if (suspended_) return;
+  cache_.forget_all();
+  update_kv_counters();
+  backend_->release_blocks();
+  suspended_ = true;
+  has_weights_ = false;
 }
 
 void BatchEngine::submit(ExpansionRequest request) {

@@ -50,6 +50,7 @@ class BatchEngine : public Engine {
   void release(uint64_t tree) override;
   void set_weights(const WeightSource& weights, int64_t policy_version) override;
   int64_t policy_version() const override { return policy_version_; }
+  void suspend() override;
   void set_token_bytes(std::vector<std::string> bytes) override;
   void check_text(const std::vector<Token>& text) const override;
   std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
@@ -97,6 +98,8 @@ class BatchEngine : public Engine {
   const uint64_t seed_;
   const int rank_;
   std::unique_ptr<Backend> backend_;
+  const int64_t n_blocks_;
+  bool suspended_ = false;
   bool has_weights_ = false;
   int64_t policy_version_ = 0;
   StopStrings stop_;

@@ -44,6 +44,9 @@ class Engine : public StepGenerator {
  public:
   virtual void set_weights(const WeightSource& weights, int64_t policy_version) = 0;
   virtual int64_t policy_version() const = 0;
+  // Gives back the memory of all KV, until weights are set again: a rank that learns next needs it. Nothing may be in
+  // flight, and no tree is continued afterwards without computing its prefix anew.
+  virtual void suspend() = 0;
   // The bytes each token id stands for, which stop strings are looked for in.
   virtual void set_token_bytes(std::vector<std::string> bytes) = 0;
   // bad_input for a text that cannot be scored.

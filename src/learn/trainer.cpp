@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include "core/activity.h"
 #include "core/error.h"
@@ -309,6 +310,10 @@ std::vector<std::vector<float>> Trainer::logprobs(const std::vector<Row>& rows) 
     }
   }
   return result;
+}
+
+void Trainer::give_back_memory() {
+  if (impl_->device.is_cuda()) at::getDeviceAllocator(impl_->device.type())->emptyCache();
 }
 
 ModelWeights Trainer::weights() const {

@@ -52,6 +52,9 @@ class Trainer {
 
   ModelWeights weights() const;  // host copy
 
+  // Hands memory that is kept for the next step (a GPU's) back to the device: something else runs before that.
+  void give_back_memory();
+
   // To go on later: this rank's part of the optimiser (layout: without values), and with it the parameters.
   OptimizerState optimizer_state() const;
   OptimizerState optimizer_layout() const;

@@ -212,6 +212,7 @@ void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t p
 
 void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
   enter_phase("learning");
+  if (local_ != nullptr) local_->suspend();
   const std::vector<int> learners = other_learners();
   if (learners.empty()) return;
   for (const TreeRecord& tree : trees) {
@@ -250,7 +251,7 @@ void Coordinator::stop_all(const std::string& why) {
   // Until every search rank has said goodbye: what it sent before is then here, and no send is left without a receiver.
   constexpr double kLongest = 5;
   const Stopwatch watch;
-  const int expected = local_ != nullptr ? 0 : world_.n_search();
+  const int expected = world_.n_search() - (local_ != nullptr ? 1 : 0);
   while ((goodbyes_ < expected || sending_) && watch.seconds() < kLongest) listen(/*wait=*/true);
   mailbox_.flush(kLongest);
 }

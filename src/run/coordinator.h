@@ -34,7 +34,8 @@ struct Harvest {
 
 class Coordinator {
  public:
-  // `local` is the worker of a world of one, else null. `sent_as`: how weights travel (run/flat_weights.h).
+  // `local`: this rank's own worker where it searches too ([ranks].mode = "colocated", a world of one), else null.
+  // `sent_as`: how weights travel (run/flat_weights.h).
   Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as);
   ~Coordinator();
   Coordinator(const Coordinator&) = delete;
@@ -60,7 +61,8 @@ class Coordinator {
   double take_weights_seconds() { return std::exchange(weights_seconds_, 0); }
   int64_t weights_bytes() const { return weights_bytes_; }
 
-  // Gives the other learners the step's batch and the word to train on it.
+  // Gives the other learners the step's batch and the word to train on it. Where this rank searches too, its engine
+  // rests until publish().
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
   // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their

@@ -18,14 +18,11 @@ constexpr double kPatience = 0.05;    // seconds an idle rank sleeps at a time
 constexpr double kReceiving = 0.001;  // … while weights are coming in
 constexpr double kFarewell = 5;       // seconds for the last messages to leave
 
-bool says_stop(const AnyMessage& message) {
-  const auto* control = std::get_if<ControlMessage>(&message);
-  return control != nullptr && control->command == ControlMessage::Command::kStop;
-}
+using Command = ControlMessage::Command;
 
-bool says_save(const AnyMessage& message) {
+bool says(const AnyMessage& message, Command command) {
   const auto* control = std::get_if<ControlMessage>(&message);
-  return control != nullptr && control->command == ControlMessage::Command::kSave;
+  return control != nullptr && control->command == command;
 }
 
 void answer_saved(World& world, Mailbox& mailbox) {
@@ -51,70 +48,134 @@ class StopNotice {
   bool sent_ = false;
 };
 
+// A rank that follows the coordinator, with one role or both.
+class Follower {
+ public:
+  Follower(World& world, Mailbox& mailbox, SearchWorker* worker, Trainer* trainer, const Config* config)
+      : world_(world),
+        mailbox_(mailbox),
+        worker_(worker),
+        trainer_(trainer),
+        config_(config),
+        heartbeat_(world, mailbox) {}
+
+  // Until the coordinator says stop: listen, work, and between pieces of work listen again.
+  void run() {
+    while (!stopped_) {
+      for (std::optional<Envelope> envelope = next(); envelope && !stopped_; envelope = mailbox_.receive()) {
+        take(*envelope);
+      }
+      if (stopped_) break;
+      if (worker_ != nullptr) {
+        worker_->receive_weights();
+        worker_->pump();
+      }
+      notice_.send_if_asked(world_, mailbox_);
+      enter(worker_ != nullptr ? worker_->phase() : "waiting for a batch");
+      tick();
+    }
+    say_goodbye();
+  }
+
+ private:
+  bool busy() const { return worker_ != nullptr && worker_->computes(); }
+
+  std::optional<Envelope> next() {
+    if (busy()) return mailbox_.receive();
+    const Stopwatch waiting;
+    std::optional<Envelope> envelope =
+        mailbox_.wait(worker_ != nullptr && worker_->receiving() ? kReceiving : kPatience);
+    if (worker_ != nullptr) worker_->add_waiting(waiting.seconds());
+    return envelope;
+  }
+
+  void enter(const char* phase) {
+    if (phase == phase_) return;
+    phase_ = phase;
+    heartbeat_.enter_phase(phase, now_seconds());
+  }
+
+  void tick() {
+    if (worker_ == nullptr) {
+      heartbeat_.tick(0, 0, 0, now_seconds());
+    } else {
+      const EngineCounters& counters = worker_->engine().counters();
+      heartbeat_.tick(worker_->trees_done(), counters.tokens_generated, counters.busy_seconds, now_seconds());
+    }
+  }
+
+  void take(Envelope& envelope) {
+    if (says(envelope.message, Command::kStop)) {
+      stopped_ = true;
+    } else if (says(envelope.message, Command::kSave)) {
+      save(std::get<ControlMessage>(envelope.message).why);
+    } else if (says(envelope.message, Command::kLearn)) {
+      learn(std::get<ControlMessage>(envelope.message).step);
+    } else if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
+      batch_.push_back(std::move(tree->tree));
+    } else if (worker_ != nullptr) {
+      worker_->handle(envelope);
+    }
+  }
+
+  void save(const std::string& folder) {
+    enter("saving");
+    if (worker_ != nullptr) worker_->flush();
+    if (trainer_ != nullptr) {
+      const OptimizerState state = trainer_->optimizer_state();
+      if (state.ranks > 1) write_optimizer_state(folder, state);
+    }
+    answer_saved(world_, mailbox_);
+  }
+
+  void learn(int64_t step) {
+    enter("learning");
+    if (worker_ != nullptr) worker_->suspend();
+    trainer_->train(
+        minibatches_of(batch_, config_->learn.minibatch_problems, config_->credit), [this] { tick(); },
+        /*version=*/step - 1);
+    batch_.clear();
+    if (worker_ != nullptr) {
+      trainer_->give_back_memory();
+      worker_->set_weights(trainer_->weights(), step);
+    }
+  }
+
+  void say_goodbye() {
+    if (worker_ == nullptr) return;
+    worker_->drop_all(kFarewell);
+    ReportMessage goodbye;
+    goodbye.last = true;
+    mailbox_.send(world_.coordinator_rank(), goodbye);
+    mailbox_.flush(kFarewell);
+  }
+
+  World& world_;
+  Mailbox& mailbox_;
+  SearchWorker* worker_;
+  Trainer* trainer_;
+  const Config* config_;
+  HeartbeatSender heartbeat_;
+  StopNotice notice_;
+  const char* phase_ = nullptr;
+  std::vector<TreeRecord> batch_;
+  bool stopped_ = false;
+};
+
 }  // namespace
 
 void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
-  HeartbeatSender heartbeat(world, mailbox);
-  StopNotice notice;
-  const char* phase = nullptr;
-  for (;;) {
-    const Stopwatch waiting;
-    const double patience = worker.receiving() ? kReceiving : kPatience;
-    std::optional<Envelope> envelope = worker.computes() ? mailbox.receive() : mailbox.wait(patience);
-    if (!worker.computes()) worker.add_waiting(waiting.seconds());
-    for (; envelope; envelope = mailbox.receive()) {
-      if (says_stop(envelope->message)) {
-        worker.drop_all(kFarewell);
-        ReportMessage goodbye;
-        goodbye.last = true;
-        mailbox.send(world.coordinator_rank(), goodbye);
-        mailbox.flush(kFarewell);
-        return;
-      }
-      if (says_save(envelope->message)) {
-        worker.flush();
-        answer_saved(world, mailbox);
-      }
-      worker.handle(*envelope);
-    }
-    worker.receive_weights();
-    worker.pump();
-    notice.send_if_asked(world, mailbox);
-    if (phase != worker.phase()) heartbeat.enter_phase(phase = worker.phase(), now_seconds());
-    heartbeat.tick(worker.trees_done(), worker.engine().counters().tokens_generated,
-                   worker.engine().counters().busy_seconds, now_seconds());
-  }
+  Follower(world, mailbox, &worker, nullptr, nullptr).run();
 }
 
 void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Trainer& trainer) {
-  HeartbeatSender heartbeat(world, mailbox);
-  StopNotice notice;
-  std::vector<TreeRecord> batch;
-  heartbeat.enter_phase("waiting for a batch", now_seconds());
-  for (;;) {
-    std::optional<Envelope> envelope = mailbox.wait(kPatience);
-    notice.send_if_asked(world, mailbox);
-    heartbeat.tick(0, 0, 0, now_seconds());
-    if (!envelope) continue;
-    if (says_stop(envelope->message)) return;
-    if (auto* tree = std::get_if<TreeMessage>(&envelope->message)) batch.push_back(std::move(tree->tree));
-    const auto* control = std::get_if<ControlMessage>(&envelope->message);
-    if (says_save(envelope->message)) {
-      heartbeat.enter_phase("saving", now_seconds());
-      const OptimizerState state = trainer.optimizer_state();
-      if (state.ranks > 1) write_optimizer_state(control->why, state);
-      answer_saved(world, mailbox);
-      heartbeat.enter_phase("waiting for a batch", now_seconds());
-    }
-    if (control != nullptr && control->command == ControlMessage::Command::kLearn) {
-      heartbeat.enter_phase("learning", now_seconds());
-      const auto tick = [&] { heartbeat.tick(0, 0, 0, now_seconds()); };
-      trainer.train(minibatches_of(batch, config.learn.minibatch_problems, config.credit), tick,
-                    /*version=*/control->step - 1);
-      batch.clear();
-      heartbeat.enter_phase("waiting for a batch", now_seconds());
-    }
-  }
+  Follower(world, mailbox, nullptr, &trainer, &config).run();
+}
+
+void colocated_rank_loop(World& world, Mailbox& mailbox, const Config& config, Trainer& trainer, SearchWorker& worker,
+                         int64_t step) {
+  worker.set_weights(trainer.weights(), step);
+  Follower(world, mailbox, &worker, &trainer, &config).run();
 }
 
 }  // namespace deepsearch

@@ -53,6 +53,8 @@ class SearchWorker : private SharePort {
   ReportMessage take_report(int64_t step);
   // Time the owner's loop spent waiting for messages.
   void add_waiting(double seconds) { phases_.add(receiving() ? "weights" : "waiting", seconds); }
+  // Before this rank learns: the engine's KV memory is given back until set_weights(). All trees are done.
+  void suspend() { engine_->suspend(); }
   // Drops all work, and takes what is still announced, since other ranks wait for this one to hand it on.
   void drop_all(double patience_seconds);
 

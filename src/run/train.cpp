@@ -139,6 +139,8 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   }
   if (world.is_coordinator()) {
     coordinate(rank, mailbox, trainer, worker ? &*worker : nullptr, ending, store);
+  } else if (worker) {
+    colocated_rank_loop(world, mailbox, rank.config, trainer, *worker, rank.from.step.value_or(0));
   } else {
     learner_rank_loop(world, mailbox, rank.config, trainer);
   }

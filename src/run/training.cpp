@@ -165,6 +165,7 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
     return false;
   }
   held_.reset();
+  if (world_.searches()) trainer_.give_back_memory();
   return true;
 }
 

@@ -45,6 +45,7 @@ class ChainBackend : public Backend {
   }
   int64_t block_bytes() const override { return 1000; }
   int64_t memory_for_blocks() const override { return 1 << 30; }
+  void release_blocks() override { slots_.clear(); }
   void reserve_blocks(int64_t n) override { slots_.assign(static_cast<size_t>(n * kKvBlockTokens), {}); }
 
   void run(const Pass& pass, std::vector<SampledToken>& drawn) override {

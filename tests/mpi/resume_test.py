@@ -362,3 +362,34 @@ def test_a_manifest_lists_every_file(short):
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
     assert set(manifest["files"]) == files
     assert all((folder / name).stat().st_size == entry["bytes"] for name, entry in manifest["files"].items())
+
+
+def grown(run):
+    """Every finished tree and group of a run: (step, place, kind), and the oldest policy that took part."""
+    found = []
+    for part in sorted((run / "parts").glob("*.h5")):
+        with h5py.File(part, "r", libver="latest", swmr=True) as file:
+            trees = {name: column[...] for name, column in file["trees"].items()}
+        names = ("step", "problem_index", "kind", "policy_version", "stop_reason")
+        found += [tuple(int(trees[name][row]) for name in names) for row in range(len(trees["n_events"]))]
+    return [line for line in found if line[-1] != 5]  # cancelled
+
+
+@pytest.mark.parametrize("stale_trees", ["finish", "drop"])
+def test_a_run_that_is_ahead_goes_on_where_it_was(tmp_path, stale_trees):
+    """Not the same bits, since they depend on timing; but every problem once, and nothing too old."""
+    run = tmp_path / "run"
+    more = ("--set", "learn.max_staleness=2", "--set", f"learn.stale_trees={stale_trees}")
+    for _ in range(3):
+        code, errors = stop(3, run, 0.4, signal.SIGUSR1, *more, "--resume")
+        assert code in {0, 75}, errors
+    report = train(3, run, *more, "--resume")
+    assert report.returncode == 0, report.stderr
+    with h5py.File(run / "run.h5", "r") as file:
+        rows = {name: file["metrics/learner"][name][...] for name in ("step", "trees", "staleness", "dropped_problems")}
+    assert list(rows["step"]) == list(range(1, STEPS + 1))
+    assert np.all(rows["trees"] == 240)
+    assert np.all(rows["staleness"] <= 2) and np.any(rows["staleness"] > 0)
+    assert stale_trees == "drop" or not np.any(rows["dropped_problems"])
+    trees = grown(run)
+    assert len({line[:3] for line in trees}) == len(trees) >= 240 * STEPS - np.sum(rows["dropped_problems"])

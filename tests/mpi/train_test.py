@@ -96,16 +96,17 @@ def weights_of(run):
     return max((run / "checkpoints").glob("step-*")).joinpath("model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize(("ranks", "learners"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2)])
+@pytest.mark.parametrize(("ranks", "learners"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2), (2, "all"), (3, "all")])
 def test_layouts_all_train(tmp_path, ranks, learners):
-    report, run = train(tmp_path, ranks, "--set", f"ranks.learners={learners}")
+    layout = "ranks.mode=colocated" if learners == "all" else f"ranks.learners={learners}"
+    report, run = train(tmp_path, ranks, "--set", layout)
     assert report.returncode == 0, report.stderr
     assert re.search(r"held-out Pass@1: base \d\.\d{3} -> trained \d\.\d{3} \(6 problems, 2 samples\)", report.stdout)
     with h5py.File(run / "run.h5", "r") as file:
         assert list(file["metrics/eval/step"]) == [0, 1, 2]
         assert list(file["metrics/learner/step"]) == [1, 2]
         assert np.all(np.isfinite(file["metrics/learner/loss"]))
-        searchers = max(1, ranks - learners)
+        searchers = ranks if learners == "all" else max(1, ranks - learners)
         assert len(file["metrics/search/step"]) == 2 * searchers
     assert len(trees_of(run)) == 16
     summary = subprocess.run([DEEPSEARCH, "inspect", run, "--list"], capture_output=True, text=True, check=True)
@@ -122,6 +123,28 @@ def test_repeats_same_seed_same_trees_same_parameters(tmp_path):
     assert trees_of(first[1]) == trees_of(second[1])
     assert weights_of(first[1]) == weights_of(second[1])
     assert trees_of(first[1]) != trees_of(other[1])
+
+
+def test_repeats_ranks_that_search_and_learn_make_the_same_trees(tmp_path):
+    apart, apart_run = train(tmp_path, 2)
+    runs = [train(tmp_path, 2, "--set", "ranks.mode=colocated") for _ in range(2)]
+    assert [report.returncode for report, _ in [(apart, apart_run), *runs]] == [0, 0, 0]
+    assert trees_of(runs[0][1]) == trees_of(runs[1][1])
+    assert weights_of(runs[0][1]) == weights_of(runs[1][1])
+    # The sum of two learners' gradients is rounded in another order, so only the first step's trees are the same bits.
+    first = {key: tree for key, tree in trees_of(apart_run).items() if key[0] == 1}
+    assert first == {key: tree for key, tree in trees_of(runs[0][1]).items() if key[0] == 1}
+
+
+@pytest.mark.parametrize("staleness", [1, 3])
+def test_layouts_search_runs_ahead_of_the_learner(tmp_path, staleness):
+    report, run = train(tmp_path, 3, "--set", f"learn.max_staleness={staleness}", "--set", "learn.steps=6")
+    assert report.returncode == 0, report.stderr
+    with h5py.File(run / "run.h5", "r") as file:
+        learner = {name: file["metrics/learner"][name][...] for name in ("step", "trees", "staleness")}
+    assert list(learner["step"]) == [1, 2, 3, 4, 5, 6]
+    assert list(learner["trees"]) == [8] * 6
+    assert np.all(learner["staleness"] <= staleness) and np.any(learner["staleness"] > 0)
 
 
 def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
@@ -160,6 +183,8 @@ BAD = [
     (["--set", "ranks.learners=3"], "learners"),
     (["--set", "learn.problems=1", "--set", "learn.minibatch_problems=1", "--set", "ranks.learners=1"], "search ranks"),
     (["--set", "task.name=chess"], "chess"),
+    (["--set", "learn.max_staleness=1", "--set", "ranks.mode=colocated"], "max_staleness"),
+    (["--set", "learn.stale_trees=drop"], "stale_trees"),
     (["--set", "model.path=no/such/model"], "no/such/model"),
     (["--set", "model.max_positions=10"], "max_positions"),
 ]

@@ -86,6 +86,11 @@ class CudaBackend final : public Backend {
     pool_.n_blocks = n + 1;
   }
 
+  void release_blocks() override {
+    pool_.memory = DeviceArray();
+    pool_.n_blocks = 0;
+  }
+
   void run(const Pass& pass, std::vector<SampledToken>& drawn) override {
     drawn.resize(pass.draws.size());
     if (pass.tokens.empty() && pass.copies.empty()) return;

@@ -18,10 +18,15 @@ KvBlocks::KvBlocks(const ModelConfig& config)
       block_floats_(config.n_layers * layer_floats_) {}
 
 void KvBlocks::reserve(int64_t n) {
-  if (count_ != 0) failure("engine: KV blocks are reserved once");
+  if (count_ != 0) failure("engine: KV blocks are reserved already");
   if (n < 1) failure("engine: {} KV blocks; at least 1", n);
   pages_ = Pages(n * block_bytes());
   count_ = n;
+}
+
+void KvBlocks::release() {
+  pages_ = Pages();
+  count_ = 0;
 }
 
 void KvBlocks::write(int64_t layer, BlockId block, int64_t slot, const float* k, const float* v) {

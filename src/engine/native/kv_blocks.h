@@ -19,6 +19,7 @@ class KvBlocks {
 
   int64_t block_bytes() const { return block_floats_ * static_cast<int64_t>(sizeof(float)); }
   void reserve(int64_t n);
+  void release();
   int64_t count() const { return count_; }
 
   // Blocks of one layer and kv head, for a table.

@@ -46,6 +46,7 @@ class NativeBackend : public Backend {
     return std::max<int64_t>(0, available_memory() - untouched);
   }
   void reserve_blocks(int64_t n) override { blocks_.reserve(n); }
+  void release_blocks() override { blocks_.release(); }
   void run(const Pass& pass, std::vector<SampledToken>& drawn) override;
   std::vector<float> logits_of_draw(size_t draw) const override;
   std::string description() const override {
