@@ -90,7 +90,7 @@ void check_values(const WeightsMessage& message) {
 }
 void check_values(const HeartbeatMessage&) {}
 void check_values(const ControlMessage& message) {
-  check(message.command <= ControlMessage::Command::kSaved, "unknown command");
+  check(message.command <= ControlMessage::Command::kHalted, "unknown command");
 }
 void check_values(const ReportMessage& message) {
   check(message.phases.size() == message.phase_seconds.size(), "phases and their seconds differ in number");

@@ -86,6 +86,7 @@ void Coordinator::handle(Envelope&& envelope) {
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
     if (control->command == ControlMessage::Command::kSaved) --saving_;
+    if (control->command == ControlMessage::Command::kHalted) --halting_;
   } else if (const auto* told = std::get_if<LoadMessage>(&envelope.message)) {
     dispatcher_.told(envelope.from, told->load);
   } else if (local_ != nullptr) {
@@ -239,6 +240,22 @@ void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
 
 void Coordinator::saved() {
   while (saving_ > 0) listen(/*wait=*/true);
+}
+
+void Coordinator::halt() {
+  if (local_ != nullptr) local_->drop_trees();
+  queue_.clear();
+  dispatcher_.clear();
+  ControlMessage halt;
+  halt.command = ControlMessage::Command::kHalt;
+  for (const int rank : world_.search_ranks()) {
+    if (rank == world_.rank()) continue;
+    mailbox_.send(rank, halt);
+    ++halting_;
+  }
+  constexpr double kLongest = 0.3;  // a launcher that stops a job may kill it soon after
+  const Stopwatch watch;
+  while (halting_ > 0 && watch.seconds() < kLongest) listen(/*wait=*/true);
 }
 
 void Coordinator::stop_all(const std::string& why) {

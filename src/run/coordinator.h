@@ -77,6 +77,10 @@ class Coordinator {
     dispatch();
   }
 
+  // Has search ranks drop what is unfinished; records of all that they have finished are then here. Waits a moment only
+  // for a rank that does not answer.
+  void halt();
+
   // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
 
@@ -115,7 +119,8 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
-  int saving_ = 0;  // ranks that have not said yet that they did their part of a checkpoint
+  int halting_ = 0;  // search ranks that have not dropped their trees yet
+  int saving_ = 0;   // ranks that have not said yet that they did their part of a checkpoint
 };
 
 }  // namespace deepsearch

@@ -25,10 +25,10 @@ bool says(const AnyMessage& message, Command command) {
   return control != nullptr && control->command == command;
 }
 
-void answer_saved(World& world, Mailbox& mailbox) {
-  ControlMessage saved;
-  saved.command = ControlMessage::Command::kSaved;
-  mailbox.send(world.coordinator_rank(), saved);
+void answer(World& world, Mailbox& mailbox, Command command) {
+  ControlMessage answer;
+  answer.command = command;
+  mailbox.send(world.coordinator_rank(), answer);
 }
 
 // Tells the coordinator, once, that this rank was asked to stop by a signal: the job ends as a whole.
@@ -109,6 +109,9 @@ class Follower {
       stopped_ = true;
     } else if (says(envelope.message, Command::kSave)) {
       save(std::get<ControlMessage>(envelope.message).why);
+    } else if (says(envelope.message, Command::kHalt)) {
+      if (worker_ != nullptr) worker_->drop_trees();
+      answer(world_, mailbox_, Command::kHalted);
     } else if (says(envelope.message, Command::kLearn)) {
       learn(std::get<ControlMessage>(envelope.message).step);
     } else if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
@@ -125,7 +128,7 @@ class Follower {
       const OptimizerState state = trainer_->optimizer_state();
       if (state.ranks > 1) write_optimizer_state(folder, state);
     }
-    answer_saved(world_, mailbox_);
+    answer(world_, mailbox_, Command::kSaved);
   }
 
   void learn(int64_t step) {

@@ -257,12 +257,16 @@ void SearchWorker::cancel(const std::vector<TreeKey>& keys) {
   for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
 }
 
-void SearchWorker::drop_all(double patience_seconds) {
+void SearchWorker::drop_trees() {
   forest_.cancel_all();
   forest_.take_finished();
   sharing_.drop_foreign();
   running_.clear();
   deferred_.clear();
+}
+
+void SearchWorker::drop_all(double patience_seconds) {
+  drop_trees();
   const Stopwatch watch;
   while (receiving() && watch.seconds() < patience_seconds) {
     receive_weights();

@@ -309,6 +309,8 @@ void Training::save_checkpoint() {
   std::vector<TreeRecord> trees = std::move(unfinished_);
   if (stream_) {
     for (TreeRecord& tree : stream_->finished()) trees.push_back(std::move(tree));
+  } else {  // came after the work was interrupted
+    for (TreeMessage& message : coordinator_.take_records()) trees.push_back(std::move(message.tree));
   }
   trees.insert(trees.end(), finished_.rest().begin(), finished_.rest().end());
   if (saved_ == now && trees.empty()) return;
