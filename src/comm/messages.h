@@ -87,7 +87,8 @@ struct HeartbeatMessage {
 struct ControlMessage {
   static constexpr MessageKind kKind = MessageKind::kControl;
   // kLearn: the TreeMessages sent so far are the batch of `step`; train on it. kStop: write everything and end.
-  // kSave: write your part of the checkpoint after `step` into the folder `why` (search: flush); kSaved: it is there.
+  // kSave: write your part of the checkpoint after `step` into the folder `why` (search: flush); kSaved: it is there,
+  // or `why` not.
   enum class Command : uint8_t { kLearn = 0, kStop = 1, kSave = 2, kSaved = 3 };
   Command command = Command::kStop;
   int64_t step = 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/watchdog.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "core/timer.h"
@@ -28,8 +29,9 @@ bool says_save(const AnyMessage& message) {
   return control != nullptr && control->command == ControlMessage::Command::kSave;
 }
 
-void answer_saved(World& world, Mailbox& mailbox) {
+void answer_saved(World& world, Mailbox& mailbox, const std::string& error = "") {
   ControlMessage saved;
+  saved.why = error;
   saved.command = ControlMessage::Command::kSaved;
   mailbox.send(world.coordinator_rank(), saved);
 }
@@ -103,8 +105,13 @@ void learner_rank_loop(World& world, Mailbox& mailbox, const Config& config, Tra
     if (says_save(envelope->message)) {
       heartbeat.enter_phase("saving", now_seconds());
       const OptimizerState state = trainer.optimizer_state();
-      if (state.ranks > 1) write_optimizer_state(control->why, state);
-      answer_saved(world, mailbox);
+      std::string error;
+      try {
+        if (state.ranks > 1) write_optimizer_state(control->why, state);
+      } catch (const Error& failed) {
+        error = failed.what();  // the coordinator decides
+      }
+      answer_saved(world, mailbox, error);
       heartbeat.enter_phase("waiting for a batch", now_seconds());
     }
     if (control != nullptr && control->command == ControlMessage::Command::kLearn) {
