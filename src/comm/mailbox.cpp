@@ -8,6 +8,7 @@
 #include "comm/delayed_mail.h"
 #include "comm/wire.h"
 #include "comm/world_impl.h"
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/rng.h"
@@ -20,13 +21,16 @@ constexpr int kTag = 1;
 // Posted at once to one receiver (256 MiB) and taken at once from all senders.
 constexpr size_t kMaxPostedPieces = 64;
 constexpr size_t kMaxTakenPieces = 64;
+// Sends are looked after once in so many calls that have other things to do.
+constexpr size_t kSendsPerLook = 32;
+constexpr size_t kReceivesPerLook = 16;
 
 using SharedBytes = std::shared_ptr<const std::vector<char>>;
 
 struct Outgoing {
   SharedBytes bytes;
-  size_t posted = 0;                  // bytes handed to MPI
-  std::vector<MPI_Request> requests;  // of the pieces not known to be done
+  size_t posted = 0;                 // bytes handed to MPI
+  std::deque<MPI_Request> requests;  // of the pieces not known to be done
 };
 
 struct Piece {
@@ -48,7 +52,9 @@ struct Mailbox::Impl {
   Impl(World& w, const Delay& delay)
       : world(w.impl()), delayed(delay.longest, mix_all(delay.seed, static_cast<uint64_t>(w.rank()))) {}
 
-  void post(int to, Outgoing& outgoing);
+  void post(int to, Outgoing& message);
+  bool done(int to, Outgoing& message);
+  void post_next(int to, std::deque<Outgoing>& messages);
   void progress_sends();
   void take_arrivals();
   void progress_receives();
@@ -62,6 +68,7 @@ struct Mailbox::Impl {
   std::map<int, std::deque<Outgoing>> outgoing;  // by receiver; a receiver's messages leave in order
   std::map<int, Incoming> incoming;              // by sender
   size_t pieces_taken = 0;
+  size_t handed_out = 0;
   std::deque<SharedBytes> loopback;
   std::deque<Envelope> ready;
   DelayedMail delayed;
@@ -84,24 +91,34 @@ void Mailbox::Impl::post(int to, Outgoing& message) {
   }
 }
 
+// Drops what MPI is done with. In order: a look at every message would cost a burst of n messages n²/2 calls, and
+// each call that finds nothing done may give the core away.
+bool Mailbox::Impl::done(int to, Outgoing& message) {
+  while (!message.requests.empty()) {
+    int done = 0;
+    DEEPSEARCH_MPI(world, to, MPI_Test(&message.requests.front(), &done, MPI_STATUS_IGNORE));
+    if (done == 0) return false;
+    message.requests.pop_front();
+  }
+  return message.posted == message.bytes->size();
+}
+
+// A message is begun once the one before it has been posted whole: MPI keeps the order of what is posted.
+void Mailbox::Impl::post_next(int to, std::deque<Outgoing>& messages) {
+  auto next = messages.end();
+  while (next != messages.begin() && std::prev(next)->posted < std::prev(next)->bytes->size()) --next;
+  for (; next != messages.end(); ++next) {
+    if (next->posted > 0) done(to, *next);
+    post(to, *next);
+    if (next->posted < next->bytes->size()) return;
+  }
+}
+
 void Mailbox::Impl::progress_sends() {
   for (auto lane = outgoing.begin(); lane != outgoing.end();) {
     std::deque<Outgoing>& messages = lane->second;
-    // A message is begun once the one before it has been posted whole: MPI keeps the order of what is posted.
-    bool before_posted = true;
-    for (Outgoing& message : messages) {
-      for (MPI_Request& request : message.requests) {
-        int done = 0;
-        DEEPSEARCH_MPI(world, lane->first, MPI_Test(&request, &done, MPI_STATUS_IGNORE));
-      }
-      std::erase(message.requests, MPI_REQUEST_NULL);
-      if (before_posted) post(lane->first, message);
-      before_posted = message.posted == message.bytes->size();
-      if (!before_posted) break;
-    }
-    std::erase_if(messages, [](const Outgoing& message) {
-      return message.posted == message.bytes->size() && message.requests.empty();
-    });
+    post_next(lane->first, messages);
+    while (!messages.empty() && done(lane->first, messages.front())) messages.pop_front();
     lane = messages.empty() ? outgoing.erase(lane) : std::next(lane);
   }
 }
@@ -178,6 +195,7 @@ void Mailbox::Impl::deliver(int from, const char* bytes, size_t size) {
 }
 
 void Mailbox::Impl::poll() {
+  const CurrentOperation operation("MPI exchange of messages");  // MPI itself can hang, where a peer was stopped
   progress_sends();
   while (!loopback.empty()) {
     const SharedBytes bytes = loopback.front();
@@ -194,7 +212,7 @@ std::optional<Envelope> Mailbox::Impl::next() {
   // While something is ready nothing more is taken: what is not wanted yet waits at its sender.
   if (ready.empty()) {
     poll();
-  } else {
+  } else if (++handed_out % kReceivesPerLook == 0) {
     progress_sends();
   }
   if (delayed.on()) delayed.release(now_seconds(), ready);
@@ -212,7 +230,11 @@ void Mailbox::Impl::queue(int to, const SharedBytes& bytes) {
   if (to == world.rank) {
     loopback.push_back(bytes);
   } else {
-    outgoing[to].push_back({bytes, 0, {}});
+    std::deque<Outgoing>& messages = outgoing[to];
+    messages.push_back({bytes, 0, {}});
+    post_next(to, messages);
+    // Whoever sends and sends without receiving gives buffers back all the same.
+    if (messages.size() % kSendsPerLook == 0 && done(to, messages.front())) messages.pop_front();
   }
 }
 
@@ -248,7 +270,6 @@ void Mailbox::send_all(const std::vector<int>& to, const AnyMessage& message) {
   const auto bytes = std::make_shared<const std::vector<char>>(pack_message(message));
   impl_->seconds_serialising += watch.seconds();
   for (int rank : to) impl_->queue(rank, bytes);
-  impl_->progress_sends();
 }
 
 std::optional<Envelope> Mailbox::receive() {

@@ -164,8 +164,8 @@ struct HeartbeatMessage {
 struct ControlMessage {
   static constexpr MessageKind kKind = MessageKind::kControl;
   // kLearn: the TreeMessages sent so far are the batch of `step`; train on it. kStop: write everything and end.
-  // kSave: write your part of the checkpoint after `step` into the folder `why` (search: flush); kSaved: it is there.
-  // kHalt: drop all unfinished trees, no more will follow; kHalted: what was finished has been sent.
+  // kSave: write your part of the checkpoint after `step` into the folder `why` (search: flush); kSaved: it is there,
+  // or `why` not. kHalt: drop all unfinished trees, no more will follow; kHalted: what was finished has been sent.
   enum class Command : uint8_t { kLearn = 0, kStop = 1, kSave = 2, kSaved = 3, kHalt = 4, kHalted = 5 };
   Command command = Command::kStop;
   int64_t step = 0;

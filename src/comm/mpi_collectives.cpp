@@ -89,7 +89,7 @@ void MpiCollectives::wait_moving(MPI_Request request, const char* call, int peer
   for (;;) {
     int done = 0;
     check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), world_, call, peer);
-    if (done != 0) return;
+    if (done != 0) return report_progress();
     transfers_->progress();
     if (while_waiting_) while_waiting_();
     report_waiting();

@@ -218,6 +218,10 @@ void MpiTransfers::advance(Unit& unit) {
 }
 
 void MpiTransfers::progress() {
+  if (units_.empty()) return;
+  // MPI itself can hang in here, where a peer was stopped in the middle of a message.
+  const CurrentOperation operation("MPI exchange of a sum",
+                                   units_.front().peers.empty() ? -1 : units_.front().peers.front());
   size_t under_way = 0;
   for (Unit& unit : units_) {
     if (under_way == kUnitsUnderWay) break;
@@ -250,7 +254,7 @@ void MpiTransfers::finish(uint64_t transfer) {
   for (;;) {
     const size_t before = units_.size();
     progress();
-    if (finished(transfer)) return;
+    if (finished(transfer)) return report_progress();
     if (units_.size() != before) {
       backoff = Backoff(2000);
       since_progress.restart();

@@ -34,8 +34,8 @@ const char* preposition(std::string_view operation) {
 
 }  // namespace
 
-StallClock::StallClock(double stuck_seconds, double longest_gap, double now)
-    : limit_(stuck_seconds), longest_gap_(longest_gap), last_(now) {}
+StallClock::StallClock(double limit, double longest_gap, double now)
+    : limit_(limit), longest_gap_(longest_gap), last_(now) {}
 
 bool StallClock::look(const Activity& seen, double now) {
   const double gap = std::clamp(now - last_, 0.0, longest_gap_);
@@ -78,7 +78,7 @@ struct StuckWatch::Impl {
 
 void StuckWatch::Impl::run() {
   const double interval = std::clamp(stuck_seconds / 20, 0.01, 1.0);
-  StallClock clock(stuck_seconds, 2 * interval + 0.1, now_seconds());
+  StallClock clock(kEarly * stuck_seconds, 2 * interval + 0.1, now_seconds());
   std::unique_lock lock(mutex);
   while (!ends) {
     wake.wait_for(lock, std::chrono::duration<double>(interval));

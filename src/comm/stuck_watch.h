@@ -3,7 +3,8 @@
 //
 //   search 3 (rank 3, host n07) is stuck in MPI_Isend to learner 0 (rank 4, host n08), phase searching, since 61 s
 //
-// What counts as too long: `stuck_seconds` without any sign. A process that waits for others which are known to be
+// What counts as too long: kEarly · `stuck_seconds` without any sign, a little less than others wait for a sign of this
+// rank, since it knows best what it is stuck in. A process that waits for others which are known to be
 // alive (report_waiting() with a WhileWaiting in place) has kAliveFactor times as long, and so has set-up
 // (kSetUpFactor). Time in which the process as a whole did not run (SIGSTOP, a suspended machine) does not count.
 //
@@ -22,14 +23,15 @@
 
 namespace deepsearch {
 
+constexpr double kEarly = 0.9;
 constexpr double kAliveFactor = 10;
 constexpr const char* kSetUpPhase = "setting up";
 
 // The clock of a StuckWatch by itself. Pure.
 class StallClock {
  public:
-  // `longest_gap`: looks that lie farther apart count as so far apart.
-  StallClock(double stuck_seconds, double longest_gap, double now);
+  // `limit`: without progress or sign. `longest_gap`: looks that lie farther apart count as so far apart.
+  StallClock(double limit, double longest_gap, double now);
   // A look at the process. True: it is stuck.
   bool look(const Activity& seen, double now);
   double stalled() const { return stalled_; }  // seconds without progress

@@ -135,7 +135,7 @@ void wait_all(std::vector<MPI_Request>& requests, const World::Impl& world, cons
     int done = 0;
     check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), world, call,
               peer);
-    if (done != 0) return;
+    if (done != 0) return report_progress();
     report_waiting();
     backoff.pause();
   }

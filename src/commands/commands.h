@@ -32,9 +32,10 @@ void add_inspect(CLI::App& app, CommandLine& line);
 void add_config(CLI::App& app, CommandLine& line);
 void add_bench(CLI::App& app, CommandLine& line);
 void add_verify(CLI::App& app, CommandLine& line);
-// Of `bench`: the engine's own, the learner's, and the verifier against Math-Verify.
+// Of `bench`: the engine's own, the learner's, the verifier against Math-Verify, and messages between ranks.
 void add_engine_benches(CLI::App& bench, CommandLine& line);
 void add_learn_bench(CLI::App& bench, CommandLine& line);
 void add_verify_bench(CLI::App& bench, CommandLine& line);
+void add_message_bench(CLI::App& bench, CommandLine& line);
 
 }  // namespace deepsearch

@@ -140,7 +140,6 @@ CurrentOperation::~CurrentOperation() {
     published.operation.store(outer_name_, kRelaxed);
     published.peer.store(outer_peer_, kRelaxed);
     published.operation_since.store(outer_since_, kRelaxed);
-    count(published.progress);
   });
 }
 

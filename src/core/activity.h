@@ -35,7 +35,7 @@ void report_progress();
 // Inside a loop that waits: nothing has come yet.
 void report_waiting();
 
-// For its lifetime: the operation that is under way. Nested ones hide the outer one.
+// For its lifetime: the operation that is under way. Nested ones hide the outer one. Its end is no progress by itself.
 class CurrentOperation {
  public:
   explicit CurrentOperation(const char* name, int peer = -1);

@@ -49,6 +49,7 @@ void install_stop_signals() {
   set_handler(SIGTERM, on_stop_signal);
   set_handler(SIGUSR1, on_stop_signal);
   set_handler(SIGPIPE, SIG_IGN);
+  set_handler(SIGXFSZ, SIG_IGN);
 }
 
 bool stop_requested() {

@@ -6,7 +6,8 @@
 
 namespace deepsearch {
 
-// Also lets SIGPIPE be an error code of write() rather than the end of the process.
+// Also lets SIGPIPE and SIGXFSZ (a file over the process's size limit) be error codes of write() rather than the end of
+// the process.
 void install_stop_signals();
 bool stop_requested();
 int stop_signal();                     // the first one; 0 when none came

@@ -27,14 +27,17 @@ class Checkpoints {
   bool due(int64_t step) const;
 
   // All learners are at the boundary that `state` is of; `own` is the coordinator's part of the optimiser. `trees` are
-  // finished ones of what follows. Deletes older checkpoints as [run] wants. A failure ends the run; the checkpoint
-  // before stays.
-  void save(const RunState& state, const ModelWeights& policy, const OptimizerState& own,
-            const std::vector<TreeRecord>& trees);
+  // finished ones of what follows. Deletes older checkpoints as [run] wants. On a failure what was written of it is
+  // removed and the checkpoint before stays; then, unless it `may_fail` and [run].on_checkpoint_failure allows that
+  // (false is returned), the Error is thrown.
+  bool save(const RunState& state, const ModelWeights& policy, const OptimizerState& own,
+            const std::vector<TreeRecord>& trees, bool may_fail);
 
   double seconds() const { return seconds_; }  // the last one took
 
  private:
+  void write(const RunState& state, const ModelWeights& policy, const OptimizerState& own,
+             const std::vector<TreeRecord>& trees);
   void remove_surplus(int64_t step) const;
 
   const Config& config_;

@@ -35,6 +35,12 @@ void RunParams::describe(ConfigVisitor& v) {
            .meaning = "checkpoints of multiples of this are always kept; 0: none",
            .min = 0},
           keep_every);
+  v.field({.key = "on_checkpoint_failure",
+           .unit = "",
+           .meaning = "a checkpoint that cannot be written (disk full, read-only): stop ends the run; continue warns, "
+                      "goes on and tries the next one. The last one of a run always counts",
+           .choices = {"stop", "continue"}},
+          on_checkpoint_failure);
   v.field({.key = "time_limit",
            .unit = "s or HH:MM:SS",
            .meaning = "the run saves itself and ends before it has taken this long; \"\": none but a Slurm job's end"},

@@ -24,8 +24,9 @@ struct RunParams {
   double checkpoint_minutes = 30;  // beside [learn].checkpoint_every; 0: none by time
   int64_t keep_checkpoints = 0;    // see KeepCheckpoints
   int64_t keep_every = 0;
-  std::string time_limit;  // parse_duration; "": none but Slurm's
-  bool hold_state = true;  // a copy of the optimiser's state at the step boundary while learning
+  std::string on_checkpoint_failure = "stop";  // or "continue"
+  std::string time_limit;                      // parse_duration; "": none but Slurm's
+  bool hold_state = true;                      // a copy of the optimiser's state at the step boundary while learning
 
   void describe(ConfigVisitor& v);
 };

@@ -85,8 +85,13 @@ void Coordinator::handle(Envelope&& envelope) {
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
-    if (control->command == ControlMessage::Command::kSaved) --saving_;
     if (control->command == ControlMessage::Command::kHalted) --halting_;
+    if (control->command == ControlMessage::Command::kSaved) {
+      --saving_;
+      if (save_error_.empty() && !control->why.empty()) {
+        save_error_ = fmt::format("{}: {}", world_.describe_rank(envelope.from), control->why);
+      }
+    }
   } else if (const auto* told = std::get_if<LoadMessage>(&envelope.message)) {
     dispatcher_.told(envelope.from, told->load);
   } else if (local_ != nullptr) {
@@ -220,6 +225,7 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
     TreeMessage message;
     message.tree = tree;
     mailbox_.send_all(learners, message);
+    report_progress();
   }
   ControlMessage learn;
   learn.command = ControlMessage::Command::kLearn;
@@ -238,8 +244,9 @@ void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
   mailbox_.send_all(others(), save);
 }
 
-void Coordinator::saved() {
+std::string Coordinator::saved() {
   while (saving_ > 0) listen(/*wait=*/true);
+  return std::exchange(save_error_, {});
 }
 
 void Coordinator::halt() {

@@ -66,9 +66,9 @@ class Coordinator {
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
   // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their
-  // trees; saved() waits for all of them.
+  // trees; saved() waits for all of them, and returns the first one's error, "" when there was none.
   void save(const std::filesystem::path& folder, int64_t step);
-  void saved();
+  std::string saved();
 
   // Between pieces of long local work: takes messages in, so that senders' buffers drain, moves weights on, and hands
   // out work that waits.
@@ -121,6 +121,7 @@ class Coordinator {
   int goodbyes_ = 0;
   int halting_ = 0;  // search ranks that have not dropped their trees yet
   int saving_ = 0;   // ranks that have not said yet that they did their part of a checkpoint
+  std::string save_error_;
 };
 
 }  // namespace deepsearch

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/watchdog.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "core/timer.h"
@@ -25,9 +26,10 @@ bool says(const AnyMessage& message, Command command) {
   return control != nullptr && control->command == command;
 }
 
-void answer(World& world, Mailbox& mailbox, Command command) {
+void answer(World& world, Mailbox& mailbox, Command command, const std::string& why = "") {
   ControlMessage answer;
   answer.command = command;
+  answer.why = why;
   mailbox.send(world.coordinator_rank(), answer);
 }
 
@@ -124,11 +126,16 @@ class Follower {
   void save(const std::string& folder) {
     enter("saving");
     if (worker_ != nullptr) worker_->flush();
+    std::string error;
     if (trainer_ != nullptr) {
       const OptimizerState state = trainer_->optimizer_state();
-      if (state.ranks > 1) write_optimizer_state(folder, state);
+      try {
+        if (state.ranks > 1) write_optimizer_state(folder, state);
+      } catch (const Error& failed) {
+        error = failed.what();  // the coordinator decides
+      }
     }
-    answer(world_, mailbox_, Command::kSaved);
+    answer(world_, mailbox_, Command::kSaved, error);
   }
 
   void learn(int64_t step) {

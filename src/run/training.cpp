@@ -60,7 +60,7 @@ bool Training::run() {
   while (state_.step < config_.learn.steps) {
     if (stopping() || !one_step() || stopping()) return false;
     if (evaluation_due() && !evaluate_now()) return false;
-    if (checkpoints_.due(state_.step) && state_.step < config_.learn.steps) save_checkpoint();
+    if (checkpoints_.due(state_.step) && state_.step < config_.learn.steps) save_checkpoint(/*may_fail=*/true);
   }
   progress_.finish();
   return true;
@@ -304,7 +304,7 @@ void Training::record_search(bool wait) {
   unreported_.erase(unreported_.begin(), unreported_.lower_bound(state_.step - 1));
 }
 
-void Training::save_checkpoint() {
+void Training::save_checkpoint(bool may_fail) {
   const std::pair<int64_t, int64_t> now{state_.step, state_.evaluated_step};
   std::vector<TreeRecord> trees = std::move(unfinished_);
   if (stream_) {
@@ -324,10 +324,12 @@ void Training::save_checkpoint() {
   RunState state = state_;
   state.elapsed = elapsed();
   state.checkpoint_seconds = checkpoints_.seconds();
-  checkpoints_.save(state, *weights_, held_ ? *held_ : trainer_.optimizer_state(), trees);
+  const OptimizerState own = held_ ? *held_ : trainer_.optimizer_state();
+  const bool written = checkpoints_.save(state, *weights_, own, trees, may_fail);
+  checkpoint_seconds_ += watch.seconds();
+  if (!written) return;
   budget_.took_checkpoint(checkpoints_.seconds());
   saved_ = now;
-  checkpoint_seconds_ += watch.seconds();
 }
 
 }  // namespace deepsearch

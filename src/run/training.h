@@ -50,7 +50,8 @@ class Training {
   // False: stopped by request before the last step.
   bool run();
   // The last step boundary as checkpoints/step-NNNNNN, with the finished trees since; not again when that is there.
-  void save_checkpoint();
+  // With `may_fail` a failure may be a warning ([run].on_checkpoint_failure).
+  void save_checkpoint(bool may_fail = false);
   // Rows for the reports that have come since the last step; with `wait`, after a moment's sleep if there are none.
   void record_search(bool wait = false);
 
