@@ -87,7 +87,7 @@ void Coordinator::handle(Envelope&& envelope) {
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
     if (control->command == ControlMessage::Command::kHalted) --halting_;
     if (control->command == ControlMessage::Command::kSaved) {
-      --saving_;
+      saving_.erase(envelope.from);
       if (save_error_.empty() && !control->why.empty()) {
         save_error_ = fmt::format("{}: {}", world_.describe_rank(envelope.from), control->why);
       }
@@ -236,16 +236,27 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
 void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
   enter_phase("saving a checkpoint");
   if (local_ != nullptr) local_->flush();
-  saving_ = static_cast<int>(others().size());
+  const std::vector<int> all = others();
+  saving_ = std::set<int>(all.begin(), all.end());
   ControlMessage save;
   save.command = ControlMessage::Command::kSave;
   save.step = step;
   save.why = folder.string();
-  mailbox_.send_all(others(), save);
+  mailbox_.send_all(all, save);
 }
 
 std::string Coordinator::saved() {
-  while (saving_ > 0) listen(/*wait=*/true);
+  constexpr double kLongest = 0.3;  // as in halt()
+  const Stopwatch watch;
+  const auto learns = [this](int rank) {
+    const std::vector<int> learners = other_learners();
+    return std::find(learners.begin(), learners.end(), rank) != learners.end();
+  };
+  while (!saving_.empty()) {
+    const bool hurry = stop_requested() && watch.seconds() > kLongest;
+    if (hurry && std::none_of(saving_.begin(), saving_.end(), learns)) break;
+    listen(/*wait=*/true);
+  }
   return std::exchange(save_error_, {});
 }
 

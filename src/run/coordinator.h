@@ -66,7 +66,8 @@ class Coordinator {
   void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
 
   // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their
-  // trees; saved() waits for all of them, and returns the first one's error, "" when there was none.
+  // trees; saved() waits for all of them, and returns the first one's error, "" when there was none. While the run
+  // stops, a search rank that does not answer is not waited for: it may be why.
   void save(const std::filesystem::path& folder, int64_t step);
   std::string saved();
 
@@ -119,8 +120,8 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
-  int halting_ = 0;  // search ranks that have not dropped their trees yet
-  int saving_ = 0;   // ranks that have not said yet that they did their part of a checkpoint
+  int halting_ = 0;       // search ranks that have not dropped their trees yet
+  std::set<int> saving_;  // ranks that have not said yet that they did their part of a checkpoint
   std::string save_error_;
 };
 
