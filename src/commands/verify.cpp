@@ -185,7 +185,7 @@ void add_verify(CLI::App& app, CommandLine& line) {
       ->delimiter(',')
       ->check(CLI::IsMember({"boxed", "phrases", "latex", "numbers"}));
   command->add_option("--tolerance", options->tolerance, "Relative, where a reference is a decimal; 0: none")
-      ->check(CLI::Range(0.0, 0.5));
+      ->check(CLI::Range(0.0, kMaxTolerance));
   command->add_flag("--ordered", options->ordered, "Lists of values have an order");
   command->add_option("--threads", options->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->callback([options, &line] { line.chosen = [options] { return run_verify(*options); }; });

@@ -1,34 +1,37 @@
 #include "verify/boxes.h"
 
-#include <utility>
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 namespace deepsearch::math {
 
-size_t closing_brace(std::string_view s, size_t open) {
+size_t closing_brace(Scan& scan, std::string_view s, size_t open) {
   int depth = 0;
-  for (size_t k = open; k < s.size(); ++k) {
+  size_t k = open;
+  for (; k < s.size(); ++k) {
     if (s[k] == '\\' && k + 1 < s.size() && (s[k + 1] == '{' || s[k + 1] == '}')) {
       ++k;
     } else if (s[k] == '{') {
       ++depth;
     } else if (s[k] == '}' && --depth == 0) {
-      return k;
+      break;
     }
   }
-  return kNone;
+  k = std::min(k, s.size());
+  return scan.spend(k - open) && k < s.size() ? k : kNone;
 }
 
 namespace {
 
 // A box whose command starts at `at`. `open`: it never closes.
-bool read_box(std::string_view s, size_t at, size_t name, Box& box, bool& open) {
+bool read_box(Scan& scan, std::string_view s, size_t at, size_t name, Box& box, bool& open) {
   size_t k = at + name;
   if (k < s.size() && letter(s[k])) return false;
   while (k < s.size() && s[k] == ' ') ++k;
   open = false;
   if (k < s.size() && s[k] == '{') {
-    const size_t close = closing_brace(s, k);
+    const size_t close = closing_brace(scan, s, k);
     open = close == kNone;
     if (open) return false;
     box = {at, close + 1, s.substr(k + 1, close - k - 1)};
@@ -44,23 +47,35 @@ bool read_box(std::string_view s, size_t at, size_t name, Box& box, bool& open) 
   return true;
 }
 
-// Where the last box command before `before` begins, no earlier than `from`; kNone: none.
-size_t last_box_command(std::string_view s, size_t from, size_t before, size_t& length) {
-  size_t best = kNone;
-  const std::string_view window = s.substr(from, before - from);
-  for (const std::string_view name : {"\\boxed", "\\fbox"}) {
-    const size_t at = window.rfind(name);
-    if (at != kNone && (best == kNone || from + at > best)) {
-      best = from + at;
-      length = name.size();
+// Where the last box command before `before` begins, no earlier than `from`; kNone: none. "box" stands in both.
+size_t last_box_command(Scan& scan, std::string_view s, size_t from, size_t before, size_t& length) {
+  for (size_t end = before;;) {
+    const size_t at = scan.last(s, "box", end, from);
+    if (at == kNone) return kNone;
+    if (at > from && s.substr(at - 1, 6) == "\\boxed" && at + 5 <= before) {
+      length = 6;
+      return at - 1;
     }
+    if (at > from + 1 && s.substr(at - 2, 5) == "\\fbox") {
+      length = 5;
+      return at - 2;
+    }
+    end = at + 2;
   }
-  return best;
 }
 
+// A box whose brace is open, and how many braces enclose it.
+struct OpenBox {
+  uint32_t start;  // of the command
+  uint32_t brace;
+  uint32_t depth;
+};
+
 // The box that begins last of those that close, in one pass: for texts with many that do not.
-bool last_closed_box(std::string_view s, Box& box) {
-  std::vector<std::pair<size_t, size_t>> open;  // a brace, and the command it belongs to or kNone
+bool last_closed_box(Scan& scan, std::string_view s, Box& box) {
+  if (!scan.spend(s.size())) return false;
+  std::vector<OpenBox> open;
+  uint32_t depth = 0;
   size_t command = kNone;
   bool found = false;
   for (size_t k = 0; k < s.size(); ++k) {
@@ -70,15 +85,17 @@ bool last_closed_box(std::string_view s, Box& box) {
       if (length > 0 && k + length < s.size() && s[k + length] == '{') command = k;
       if (length == 0) ++k;  // \{
     } else if (s[k] == '{') {
-      open.emplace_back(k, command);
+      if (command != kNone) open.push_back({static_cast<uint32_t>(command), static_cast<uint32_t>(k), depth});
       command = kNone;
-    } else if (s[k] == '}' && !open.empty()) {
-      const auto [brace, start] = open.back();
+      ++depth;
+    } else if (s[k] == '}' && depth > 0) {
+      --depth;
+      if (open.empty() || open.back().depth != depth) continue;
+      const OpenBox last = open.back();
       open.pop_back();
-      if (start != kNone && (!found || start > box.start)) {
-        box = {start, k + 1, s.substr(brace + 1, k - brace - 1)};
-        found = true;
-      }
+      if (found && last.start < box.start) continue;
+      box = {last.start, k + 1, s.substr(last.brace + 1, k - last.brace - 1)};
+      found = true;
     }
   }
   return found;
@@ -86,17 +103,17 @@ bool last_closed_box(std::string_view s, Box& box) {
 
 }  // namespace
 
-bool last_box(std::string_view s, size_t from, size_t before, Box& box, bool& open) {
+bool last_box(Scan& scan, std::string_view s, size_t from, size_t before, Box& box, bool& open) {
   size_t length = 0;
   open = false;
   for (int tries = 0; tries < 4; ++tries) {
-    const size_t at = last_box_command(s, from, before, length);
+    const size_t at = last_box_command(scan, s, from, before, length);
     if (at == kNone) return false;
     bool unclosed = false;
-    if (read_box(s.substr(0, before), at, length, box, unclosed)) return true;
+    if (read_box(scan, s.substr(0, before), at, length, box, unclosed)) return true;
     if (unclosed) {
       open = true;
-      return from == 0 && last_closed_box(s.substr(0, before), box);
+      return from == 0 && last_closed_box(scan, s.substr(0, before), box);
     }
     before = at;
   }

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kMaxCandidates = 8;
 constexpr size_t kMaxAnchors = 32;
 constexpr size_t kJoinWindow = 2048;          // boxes this far apart are not one answer
+constexpr size_t kMaxGap = 64;                // blanks and marks between an answer and what belongs to it
 constexpr size_t kMaxText = size_t{1} << 20;  // an answer stands in the last of a longer text
 
 bool starts_with_word(std::string_view s, std::string_view word) {
@@ -25,7 +26,8 @@ bool starts_with_word(std::string_view s, std::string_view word) {
 
 // "%" or "percent" behind an answer belongs to it.
 bool percent_follows(std::string_view s, size_t end) {
-  while (end < s.size() && (s[end] == ' ' || s[end] == '$' || s[end] == '\\')) ++end;
+  const size_t stop = std::min(s.size(), end + kMaxGap);
+  while (end < stop && (s[end] == ' ' || s[end] == '$' || s[end] == '\\')) ++end;
   const std::string_view rest = s.substr(std::min(end, s.size()));
   return rest.starts_with("%") || rest.starts_with("percent") || rest.starts_with("pct");
 }
@@ -84,13 +86,14 @@ void Extractor::add(std::string text, int rank, size_t end, bool plain) {
 bool Extractor::boxes(bool& open) {
   if (!options_.boxed || options_.boxed_priority < 0) return false;
   Box box{};
-  if (!last_box(s_, 0, s_.size(), box, open)) return false;
+  if (!last_box(scan_, s_, 0, s_.size(), box, open)) return false;
   std::vector<Box> chain{box};
   bool unclosed = false;
   while (chain.size() < 16) {
     Box earlier{};
     const size_t start = chain.back().start;
-    if (!last_box(s_, start > kJoinWindow ? start - kJoinWindow : 0, start, earlier, unclosed) || unclosed) break;
+    if (!last_box(scan_, s_, start > kJoinWindow ? start - kJoinWindow : 0, start, earlier, unclosed) || unclosed)
+      break;
     if (earlier.end > chain.back().start) break;
     if (!joins(s_.substr(earlier.end, chain.back().start - earlier.end))) break;
     chain.push_back(earlier);
@@ -124,10 +127,10 @@ bool Extractor::value_at(size_t k, size_t limit, int rank) {
 bool Extractor::bare_command_at(size_t k, int rank) {
   const std::string_view rest = s_.substr(k);
   if (!rest.starts_with("\\") || rest.starts_with("\\box") || rest.starts_with("\\fbox")) return false;
-  size_t stop = s_.find('\n', k);
-  if (stop == kNone) stop = s_.size();
-  if (stop - k >= 400) return false;
-  add(std::string(s_.substr(k, stop - k)), hoped(rank, stop), stop);
+  const std::string_view line = rest.substr(0, rest.substr(0, 400).find('\n'));
+  if (line.size() >= 400) return false;
+  const size_t stop = k + line.size();
+  add(std::string(line), hoped(rank, stop), stop);
   return true;
 }
 
@@ -153,37 +156,28 @@ bool Extractor::numbers_at(size_t k, size_t limit, int rank) {
 // "final answer is … I hope": the best rank.
 int Extractor::hoped(int rank, size_t end) const {
   if (rank != 50) return rank;
-  while (end < s_.size() && (s_[end] == '.' || blank(s_[end]) || s_[end] == '$')) ++end;
+  const size_t stop = std::min(s_.size(), end + kMaxGap);
+  while (end < stop && (s_[end] == '.' || blank(s_[end]) || s_[end] == '$')) ++end;
   return s_.substr(std::min(end, s_.size())).starts_with("I hope") ? 0 : rank;
 }
 
+// "answer is …" and "#### …", the last first.
 void Extractor::phrases() {
   size_t before = s_.size();
-  size_t hash = last_hash(before);
+  size_t hash = scan_.last(s_, "####", before);
   for (size_t n = 0; n < kMaxAnchors; ++n) {
-    if (hash >= before && hash > 0) hash = last_hash(before);
-    const size_t at = std::max(last_phrase(before), hash);
-    if (at == 0 && !s_.starts_with("####")) return;
+    if (hash != kNone && hash >= before) hash = scan_.last(s_, "####", before);
+    const size_t word = scan_.last(s_, "nswer", before, hash == kNone ? 0 : hash);
+    const size_t at = word != kNone ? word : hash;
+    if (at == kNone) return;
     before = at;
-    if (s_[at] == '#') {
-      if (value_at(at + 4, s_.size(), 100)) return;
-      continue;
+    if (at != hash) {
+      phrase(at);
+      if (!out_.empty() && out_.back().rank < 200 && n > 8) return;
+    } else if (value_at(at + 4, s_.size(), 100)) {
+      return;
     }
-    phrase(at);
-    if (!out_.empty() && out_.back().rank < 200 && n > 8) return;
-    if (before == 0) return;
   }
-}
-
-// 0: none, as for last_hash.
-size_t Extractor::last_phrase(size_t before) const {
-  const size_t at = s_.substr(0, before).rfind("nswer");
-  return at == kNone ? 0 : at;
-}
-
-size_t Extractor::last_hash(size_t before) const {
-  const size_t at = s_.substr(0, before).rfind("####");
-  return at == kNone ? 0 : at;
 }
 
 void Extractor::phrase(size_t at) {
@@ -212,32 +206,39 @@ void Extractor::phrase(size_t at) {
 
 namespace {
 
-void collect(std::string_view text, const ExtractionOptions& options, std::vector<Candidate>& out) {
-  Extractor(text, options, out).run();
+void collect(std::string_view text, const ExtractionOptions& options, Scan& scan, std::vector<Candidate>& out) {
+  Extractor(text, options, scan, out).run();
   std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank < b.rank : a.end != b.end ? a.end > b.end : a.text.size() > b.text.size();
   });
   if (out.size() > kMaxCandidates) out.resize(kMaxCandidates);
 }
 
-}  // namespace
-
-std::vector<Candidate> extract(std::string_view text, const ExtractionOptions& options) {
+std::vector<Candidate> extract(std::string_view text, const ExtractionOptions& options, Scan& scan) {
   std::vector<Candidate> out;
   if (text.size() > kMaxText) text = text.substr(text.size() - kMaxText);
-  const size_t close = text.rfind("</think>");
-  const size_t open = text.rfind("<think>");
+  const size_t close = scan.last(text, "</think>", text.size());
+  const size_t open = scan.last(text, "<think>", text.size());
   if (close == kNone && open == kNone) {
-    collect(text, options, out);
+    collect(text, options, scan, out);
     return out;
   }
   std::string_view after = close == kNone ? text : text.substr(close + 8);
-  if (const size_t again = after.find("<think>"); again != kNone) after = after.substr(0, again);
-  collect(after, options, out);
+  if (const size_t again = scan.next(after, "<think>", 0, after.size()); again != kNone) after = after.substr(0, again);
+  collect(after, options, scan, out);
   if (options.answer_after_think || (!out.empty() && out.front().rank < 300)) return out;
   // Nothing follows the block that is said to be the answer.
   out.clear();
-  collect(text, options, out);
+  collect(text, options, scan, out);
+  return out;
+}
+
+}  // namespace
+
+std::vector<Candidate> extract(std::string_view text, const ExtractionOptions& options, int64_t* scanned) {
+  Scan scan;
+  std::vector<Candidate> out = extract(text, options, scan);
+  if (scanned != nullptr) *scanned = scan.spent();
   return out;
 }
 
@@ -252,11 +253,15 @@ std::string strip_reference(std::string_view text) {
     if (!found.empty()) return found.front().text;
   }
   for (size_t k = 0; k < text.size(); ++k) {
-    if (text[k] == '\\' && k + 1 < text.size() && text[k + 1] == '$') ++k;  // a currency sign
+    if (text[k] == '\\' && k + 1 < text.size()) {
+      const char next = text[k + 1];
+      if (next == '$') ++k;  // a currency sign
+      if (next == '(' || next == ')' || next == '[' || next == ']') {
+        ++k;
+        continue;
+      }
+    }
     if (text[k] != '$') out += text[k];
-  }
-  for (const std::string_view mark : {"\\(", "\\)", "\\[", "\\]"}) {
-    for (size_t at = out.find(mark); at != std::string::npos; at = out.find(mark)) out.erase(at, 2);
   }
   return std::string(trim(out));
 }

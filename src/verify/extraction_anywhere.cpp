@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "verify/boxes.h"
@@ -37,30 +38,21 @@ void Extractor::last_maths() {
 // The closing mark of maths that stands last before `before`, and where its pair may open (kNone: nowhere). False:
 // none.
 bool Extractor::last_closing(size_t before, size_t& from, size_t& close, size_t& end) const {
-  std::string_view opening;
-  const auto consider = [&](std::string_view mark, std::string_view open) {
-    const size_t at = s_.substr(0, before).rfind(mark);
-    if (at != kNone && (close == kNone || at > close)) {
-      close = at;
-      opening = open;
-    }
-  };
-  consider("$", "$");
-  consider("\\]", "\\[");
-  consider("\\)", "\\(");
-  if (close == kNone || close == 0) return false;
-  end = close + opening.size();
-  if (opening != "$") {
-    from = s_.rfind(opening, close);
-    return true;
+  size_t k = before;
+  for (; k > 0; --k) {
+    const char c = s_[k - 1];
+    if (c == '$' || ((c == ']' || c == ')') && k > 1 && s_[k - 2] == '\\')) break;
   }
-  const bool display = s_[close - 1] == '$';
-  const std::string_view mark = display ? "$$" : "$";
-  const size_t last = display ? close - 1 : close;
-  if (last == 0) return false;
-  from = s_.rfind(mark, last - 1);
-  if (display && from != kNone && from + 1 >= last) from = kNone;
-  return true;
+  if (!scan_.spend(before - k) || k == 0) return false;
+  const bool dollar = s_[k - 1] == '$';
+  close = dollar ? k - 1 : k - 2;
+  if (close == 0) return false;
+  end = k;
+  const bool display = dollar && s_[close - 1] == '$';
+  const std::string_view opening = display ? "$$" : dollar ? "$" : s_[k - 1] == ']' ? "\\[" : "\\(";
+  size_t last = display ? close - 1 : close;
+  from = scan_.last(s_, opening, last, last - std::min(last, kMaxMaths + 4));
+  return last > 0;
 }
 
 // With earlier pieces that join it.
@@ -73,7 +65,8 @@ void Extractor::add_maths(std::string_view content, size_t from, size_t end) {
     const std::string_view head = s_.substr(0, k);
     const size_t word = head.ends_with(" or") ? 3 : head.ends_with(" and") ? 4 : head.ends_with(",") ? 1 : 0;
     if (word == 0 || k <= word + 1 || s_[k - word - 1] != '$') break;
-    const size_t mark = s_.rfind('$', k - word - 2);
+    const size_t stop = k - word - 1;
+    const size_t mark = scan_.last(s_, "$", stop, stop - std::min(stop, kMaxMaths));
     if (mark == kNone || s_.substr(mark, k - word - mark).find('\n') != kNone) break;
     std::string joined(s_.substr(mark + 1, k - word - mark - 2));
     joined.append(" , ").append(text);
@@ -84,11 +77,11 @@ void Extractor::add_maths(std::string_view content, size_t from, size_t end) {
 }
 
 void Extractor::bare_fraction() {
-  const size_t at = s_.rfind("\\frac{");
+  const size_t at = scan_.last(s_, "\\frac{", s_.size());
   if (at == kNone) return;
-  const size_t one = closing_brace(s_, at + 5);
+  const size_t one = closing_brace(scan_, s_, at + 5);
   if (one == kNone || one + 1 >= s_.size() || s_[one + 1] != '{') return;
-  const size_t two = closing_brace(s_, one + 1);
+  const size_t two = closing_brace(scan_, s_, one + 1);
   if (two == kNone) return;
   const bool minus = at > 0 && s_[at - 1] == '-';
   add(std::string(s_.substr(at - (minus ? 1 : 0), two + 1 - at + (minus ? 1 : 0))), 300, two + 1);
@@ -133,7 +126,7 @@ size_t Extractor::without_leading_signs(size_t from, size_t last) const {
 void Extractor::last_number() {
   size_t k = s_.size();
   for (int tries = 0; tries < 64 && k > 0; ++tries) {
-    const size_t last = s_.substr(0, k).find_last_of("0123456789");
+    const size_t last = scan_.last_digit(s_, k);
     if (last == kNone) return;
     size_t from = without_leading_signs(run_start(last), last);
     size_t n = last + 1 - from;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include "verify/extraction_impl.h"
@@ -28,7 +29,7 @@ void Extractor::add_choice(const std::string& found, int rank, size_t at) {
 // Behind "answer is".
 bool Extractor::announced_choice() {
   std::string found;
-  for (size_t at = s_.rfind("nswer"); at != kNone; at = at == 0 ? kNone : s_.rfind("nswer", at - 1)) {
+  for (size_t at = scan_.last(s_, "nswer", s_.size()); at != kNone; at = scan_.last(s_, "nswer", at)) {
     size_t k = at + 5;
     while (k < s_.size() && (blank(s_[k]) || s_[k] == ':' || s_[k] == '*' || s_[k] == '(' || s_[k] == '=' ||
                              s_[k] == '$' || s_.substr(k).starts_with("is"))) {
@@ -54,7 +55,13 @@ void Extractor::choice() {
       return;
     }
   }
+  std::array<bool, 256> starts{};
+  for (const std::string& c : options_.choices) {
+    if (!c.empty()) starts[static_cast<unsigned char>(c.front())] = true;
+  }
   for (size_t p = s_.size(); p-- > 0;) {
+    if (!starts[static_cast<unsigned char>(s_[p])]) continue;
+    if (!scan_.spend(4)) return;
     if (!choice_at(p, found)) continue;
     // "A man walks": an article.
     const size_t end = p + found.size();

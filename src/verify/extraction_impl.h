@@ -7,13 +7,16 @@
 
 #include "verify/characters.h"
 #include "verify/extraction.h"
+#include "verify/scan.h"
 
 namespace deepsearch::math {
 
+inline constexpr size_t kMaxMaths = 20'000;  // characters between two marks of maths
+
 class Extractor {
  public:
-  Extractor(std::string_view text, const ExtractionOptions& options, std::vector<Candidate>& out)
-      : s_(text), options_(options), out_(out) {}
+  Extractor(std::string_view text, const ExtractionOptions& options, Scan& scan, std::vector<Candidate>& out)
+      : s_(text), options_(options), scan_(scan), out_(out) {}
 
   void run();
 
@@ -26,8 +29,6 @@ class Extractor {
   bool numbers_at(size_t k, size_t limit, int rank);
   int hoped(int rank, size_t end) const;
   void phrases();
-  size_t last_phrase(size_t before) const;
-  size_t last_hash(size_t before) const;
   void phrase(size_t at);
 
   // Maths and numbers wherever they stand: extraction_anywhere.cpp.
@@ -63,6 +64,7 @@ class Extractor {
 
   std::string_view s_;
   const ExtractionOptions& options_;
+  Scan& scan_;
   std::vector<Candidate>& out_;
 };
 

@@ -14,8 +14,8 @@ bool Extractor::maths_at(size_t k, std::string_view& content, size_t& end) const
   for (const Pair& pair : kPairs) {
     if (!s_.substr(k).starts_with(pair.open)) continue;
     const size_t from = k + pair.open.size();
-    const size_t close = s_.find(pair.close, from);
-    if (close == kNone || close - from > 20'000) return false;
+    const size_t close = scan_.next(s_, pair.close, from, from + kMaxMaths + pair.close.size());
+    if (close == kNone) return false;
     content = s_.substr(from, close - from);
     if (pair.open == "$" && content.find('\n') != kNone) return false;
     end = close + pair.close.size();
@@ -77,7 +77,7 @@ size_t Extractor::number_length(size_t k) const {
 
 bool Extractor::mixed_part(std::string_view s) {
   size_t k = 0;
-  while (k < s.size() && digit(s[k])) ++k;
+  while (k < s.size() && k < 4 && digit(s[k])) ++k;
   return k > 0 && k < 4 && k + 1 < s.size() && s[k] == '/' && digit(s[k + 1]);
 }
 
@@ -119,7 +119,7 @@ size_t Extractor::list_length(size_t k) const {
 
 bool Extractor::unit_after(size_t k) const {
   size_t n = k;
-  while (n < s_.size() && letter(s_[n])) ++n;
+  while (n < s_.size() && n - k <= 12 && letter(s_[n])) ++n;
   return n - k <= 12 && (n >= s_.size() || s_[n] != '(');
 }
 

@@ -9,6 +9,7 @@ namespace deepsearch::math {
 
 namespace {
 
+constexpr int kMaxTextLevels = 16;
 constexpr std::string_view kTextCommands[] = {"text",   "textbf",       "textit", "mbox",   "textnormal", "textrm",
                                               "mathrm", "operatorname", "hbox",   "texttt", "textsf",     "emph"};
 
@@ -53,6 +54,8 @@ bool Lexer::raw_group(std::string_view& group) {
 bool Lexer::inline_text(std::string_view text) {
   Lexer inner(text, options_, out_);
   inner.space_ = space_;
+  inner.level_ = level_ + 1;
+  if (inner.level_ > kMaxTextLevels) return false;  // each level goes through its text again
   while (inner.i_ < text.size()) {
     if (out_.size() > kMaxTokens || ++nested_ > 64 || !inner.one()) return false;
   }

@@ -57,6 +57,7 @@ class Lexer {
   std::vector<Token>& out_;
   size_t i_ = 0;
   int depth_ = 0;   // brackets that are open, braces not counted
+  int level_ = 0;   // of text groups around this text
   int nested_ = 0;  // tokens read inside of text groups
   bool space_ = false;
 };

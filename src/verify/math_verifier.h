@@ -5,6 +5,7 @@
 // 16 MiB a thread), whatever the text; past a limit the answer is wrong, not late. Nothing throws; any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,13 +26,21 @@ struct MathOptions {
   bool repair = true;  // \frac12 is read as \frac{1}{2}
 };
 
+// What a verdict took, whatever the machine: bounded by math::Limits::steps, and by math::Scan::kBudget and one search
+// more.
+struct VerdictWork {
+  int64_t steps = 0;    // of building and evaluating expressions, all candidates together
+  int64_t scanned = 0;  // characters passed in search of the answer
+};
+
 class MathVerifier {
  public:
   explicit MathVerifier(MathOptions options = {}) : options_(std::move(options)) {}
 
   // `reference`: a bare answer as data sets store it, or a text that holds it in \boxed{…} or $…$. `response`: the
   // model's whole text, any bytes. `ended`: the model ended it; false: it was cut off.
-  Verdict verify(std::string_view reference, std::string_view response, bool ended = true) const noexcept;
+  Verdict verify(std::string_view reference, std::string_view response, bool ended = true,
+                 VerdictWork* work = nullptr) const noexcept;
 
   // Both sides as they were read, and the decision, for people.
   std::string explain(std::string_view reference, std::string_view response) const;

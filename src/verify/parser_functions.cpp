@@ -88,8 +88,8 @@ Expr Parser::apply(const std::string& name, Expr base, const Exprs& args) {
   if (name == "log" && base != nullptr) {
     return a_.quotient(a_.function("ln", args), a_.function("ln", {base}));
   }
-  if (name == "lg" || name == "log") return a_.quotient(a_.function("ln", args), a_.function("ln", {a_.number(10)}));
   if (name == "log" && !options_.log_ten) return a_.function("ln", args);
+  if (name == "lg" || name == "log") return a_.quotient(a_.function("ln", args), a_.function("ln", {a_.number(10)}));
   if (name == "tan") return a_.quotient(a_.function("sin", args), a_.function("cos", args));
   if (name == "cot") return a_.quotient(a_.function("cos", args), a_.function("sin", args));
   if (name == "sec") return reciprocal("cos");
