@@ -4,6 +4,7 @@
 #include <cctype>
 #include <exception>
 
+#include "core/error.h"
 #include "verify/compare.h"
 #include "verify/parser.h"
 
@@ -127,6 +128,8 @@ class Session {
     compare_.strict = options.strict;
     compare_.set_for_relation_both_ways = options.set_for_relation_both_ways;
     compare_.ordered = options.ordered;
+    compare_.list = options.list;
+    compare_.tolerant = options.tolerant;
   }
 
   Expr read(const Side& side, bool group_commas, bool log_ten, bool* grouped) {
@@ -140,6 +143,7 @@ class Session {
   }
 
   Match match(const Side& gold, const Side& answer) {
+    if (options_.list) return match_lists(gold, answer);
     bool gold_grouped = false;
     bool answer_grouped = false;
     const Expr g = read(gold, true, false, &gold_grouped);
@@ -165,6 +169,14 @@ class Session {
   }
 
  private:
+  // Every comma parts values.
+  Match match_lists(const Side& gold, const Side& answer) {
+    const Expr g = read(gold, false, false, nullptr);
+    const Expr a = read(answer, false, false, nullptr);
+    if (g == nullptr || a == nullptr) return Match::kUnread;
+    return math::equal(a_, g, a, compare_) ? Match::kYes : Match::kNo;
+  }
+
   Arena& a_;
   const MathOptions& options_;
   math::CompareOptions compare_;
@@ -232,7 +244,7 @@ Verdict judge(const MathOptions& options, std::string_view reference, std::strin
   // Whole numbers, most answers, need no tree.
   std::string_view plain = trim(candidates.front().text);
   std::string_view gold_text = trim(reference);
-  if (all_digits(plain) && all_digits(gold_text)) {
+  if (all_digits(plain) && all_digits(gold_text) && !options.tolerant) {
     while (plain.size() > 1 && plain[0] == '0') plain.remove_prefix(1);
     while (gold_text.size() > 1 && gold_text[0] == '0') gold_text.remove_prefix(1);
     if (plain == gold_text) return right("the same number");
@@ -270,6 +282,38 @@ Verdict judge(const MathOptions& options, std::string_view reference, std::strin
 
 }  // namespace
 
+MathOptions with_marks(MathOptions options, const AnswerMarks& marks) {
+  options.list = options.list || marks.list || marks.ordered;
+  options.ordered = options.ordered || marks.ordered;
+  if (marks.tolerance > 0) {
+    options.tolerance = marks.tolerance;
+    options.tolerant = true;
+  }
+  return options;
+}
+
+math::ExtractionOptions extraction_of(const std::vector<std::string>& names, const std::string& place) {
+  math::ExtractionOptions out;
+  out.boxed = out.phrases = out.latex = out.expressions = out.anywhere = false;
+  if (names.empty()) bad_input("{}: no place for an answer is named: boxed, phrases, latex or numbers", place);
+  for (const std::string& name : names) {
+    if (name == "boxed") {
+      out.boxed = true;
+    } else if (name == "phrases") {
+      out.phrases = true;
+    } else if (name == "latex") {
+      out.latex = out.anywhere = true;
+    } else if (name == "numbers") {
+      out.expressions = out.anywhere = true;
+    } else {
+      bad_input("{}: \"{}\" is unknown; known are boxed, phrases, latex and numbers", place, name);
+    }
+  }
+  // What stands behind "answer is" may be either.
+  if (out.phrases && !out.latex && !out.expressions) out.latex = out.expressions = true;
+  return out;
+}
+
 Verdict MathVerifier::verify(std::string_view reference, std::string_view response, bool ended,
                              VerdictWork* work) const noexcept {
   VerdictWork spent;
@@ -278,6 +322,17 @@ Verdict MathVerifier::verify(std::string_view reference, std::string_view respon
     if (work != nullptr) *work = spent;
     return verdict;
   } catch (...) {  // no memory left: no verdict may be lost for it
+    Verdict verdict;
+    verdict.outcome = Outcome::kWrong;
+    return verdict;
+  }
+}
+
+Verdict MathVerifier::verify(const Problem& problem, std::string_view response, bool ended) const noexcept {
+  if (problem.marks == AnswerMarks{}) return verify(problem.answer, response, ended);
+  try {
+    return MathVerifier(with_marks(options_, problem.marks)).verify(problem.answer, response, ended);
+  } catch (...) {
     Verdict verdict;
     verdict.outcome = Outcome::kWrong;
     return verdict;
