@@ -65,16 +65,7 @@ std::string utf8(const std::string& text) {
 
 MathOptions math_options(const Options& options) {
   MathOptions out;
-  math::ExtractionOptions& e = out.extraction;
-  e.boxed = e.phrases = e.latex = e.expressions = e.anywhere = false;
-  for (const std::string& name : options.extract) {
-    if (name == "boxed") e.boxed = true;
-    if (name == "phrases") e.phrases = true;
-    if (name == "latex") e.latex = e.anywhere = true;
-    if (name == "numbers") e.expressions = e.anywhere = true;
-  }
-  // What stands behind "answer is" may be either.
-  if (e.phrases && !e.latex && !e.expressions) e.latex = e.expressions = true;
+  out.extraction = extraction_of(options.extract, "--extract");
   out.tolerance = options.tolerance;
   out.ordered = options.ordered;
   return out;
@@ -116,8 +107,8 @@ std::string response_text(const nlohmann::json& line, const std::string& place) 
 }
 
 int run_responses(const Options& options) {
-  std::unordered_map<std::string, std::string> answers;
-  for (const ProblemRow& row : read_problem_file(options.problems)) answers[row.problem.id] = row.problem.answer;
+  std::unordered_map<std::string, Problem> problems;
+  for (ProblemRow& row : read_problem_file(options.problems)) problems[row.problem.id] = std::move(row.problem);
   struct Line {
     std::string id;
     std::string text;
@@ -127,14 +118,14 @@ int run_responses(const Options& options) {
   JsonLinesReader in(options.responses);
   for (nlohmann::json line; in.next(line);) {
     const std::string id = json_text(line, "id", in.place());
-    if (!answers.contains(id)) bad_input("{}: problem \"{}\" is not in {}", in.place(), id, options.problems.string());
+    if (!problems.contains(id)) bad_input("{}: problem \"{}\" is not in {}", in.place(), id, options.problems.string());
     const auto ended = line.find("ended");
-    lines.push_back(
-        {id, response_text(line, in.place()), ended == line.end() || !ended->is_boolean() || ended->get<bool>()});
+    if (ended != line.end() && !ended->is_boolean()) bad_input("{}: \"ended\" must be true or false", in.place());
+    lines.push_back({id, response_text(line, in.place()), ended == line.end() || ended->get<bool>()});
   }
   const MathVerifier verifier(math_options(options));
   const std::vector<Judged> judged = judge_all(lines.size(), options.threads, [&](size_t i) {
-    return verifier.verify(answers.at(lines[i].id), lines[i].text, lines[i].ended);
+    return verifier.verify(problems.at(lines[i].id), lines[i].text, lines[i].ended);
   });
   JsonLinesWriter out(options.out);
   std::map<std::string, size_t> counts;
@@ -182,10 +173,9 @@ void add_verify(CLI::App& app, CommandLine& line) {
   command
       ->add_option("--extract", options->extract,
                    "Where an answer may stand: boxed, phrases (\"answer is\"), latex (any maths), numbers (any)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"boxed", "phrases", "latex", "numbers"}));
+      ->delimiter(',');
   command->add_option("--tolerance", options->tolerance, "Relative, where a reference is a decimal; 0: none")
-      ->check(CLI::Range(0.0, 0.5));
+      ->check(CLI::Range(0.0, kMaxTolerance));
   command->add_flag("--ordered", options->ordered, "Lists of values have an order");
   command->add_option("--threads", options->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->callback([options, &line] { line.chosen = [options] { return run_verify(*options); }; });

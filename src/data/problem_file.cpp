@@ -16,9 +16,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-enum Field : int { kId, kSource, kProblem, kAnswer, kLevel, kSubject, kPassRate, kRound, kFields, kOther = kFields };
-constexpr std::array<const char*, kFields> kKeys = {"id",    "source",  "problem",   "answer",
-                                                    "level", "subject", "pass_rate", "round"};
+enum Field : int {
+  kId,
+  kSource,
+  kProblem,
+  kAnswer,
+  kLevel,
+  kSubject,
+  kPassRate,
+  kRound,
+  kList,
+  kOrdered,
+  kTolerance,
+  kFields,
+  kOther = kFields
+};
+constexpr std::array<const char*, kFields> kKeys = {"id",        "source", "problem", "answer",  "level",    "subject",
+                                                    "pass_rate", "round",  "list",    "ordered", "tolerance"};
 constexpr int kRequired = 4;  // the first ones
 
 bool is_blank(std::string_view text) {
@@ -41,7 +55,13 @@ class RowReader : public nlohmann::json_sax<Json> {
   }
 
   bool null() override { return refuse("null"); }
-  bool boolean(bool) override { return refuse("true or false"); }
+  bool boolean(bool value) override {
+    if (depth_ == 1 && (field_ == kList || field_ == kOrdered)) {
+      (field_ == kList ? row_.problem.marks.list : row_.problem.marks.ordered) = value;
+      return true;
+    }
+    return refuse("true or false");
+  }
   bool binary(binary_t&) override { return refuse("binary"); }
   bool number_integer(number_integer_t value) override { return number(static_cast<double>(value)); }
   bool number_unsigned(number_unsigned_t value) override { return number(static_cast<double>(value)); }
@@ -111,9 +131,13 @@ class RowReader : public nlohmann::json_sax<Json> {
 
   bool refuse(const char* found) const {
     if (!at_top() || field_ == kOther) return true;
-    const bool number = field_ == kLevel || field_ == kPassRate || field_ == kRound;
-    bad_input("key \"{}\" is {}; it must be a {}{}", kKeys[static_cast<size_t>(field_)], found,
-              number ? "number" : "string", field_ < kRequired ? "" : ", or left out");
+    const bool number = field_ == kLevel || field_ == kPassRate || field_ == kRound || field_ == kTolerance;
+    const bool mark = field_ == kList || field_ == kOrdered;
+    bad_input("key \"{}\" is {}; it must be {}{}", kKeys[static_cast<size_t>(field_)], found,
+              mark     ? "true or false"
+              : number ? "a number"
+                       : "a string",
+              field_ < kRequired ? "" : ", or left out");
   }
 
   bool text(std::string& value, std::string& into) const {
@@ -155,6 +179,13 @@ class RowReader : public nlohmann::json_sax<Json> {
           bad_input("key \"round\" is {}; it must be a whole number from 0", value);
         }
         row_.round = static_cast<int64_t>(value);
+        return true;
+      case kTolerance:
+        if (!(value > 0 && value <= kMaxTolerance)) {
+          bad_input("key \"tolerance\" is {}; it must lie above 0 and not above {}, or be left out", value,
+                    kMaxTolerance);
+        }
+        row_.problem.marks.tolerance = value;
         return true;
       default:
         return refuse("a number");
@@ -226,6 +257,10 @@ std::string format_problem(const ProblemRow& row) {
   if (!row.subject.empty()) json[kKeys[kSubject]] = row.subject;
   if (row.pass_rate) json[kKeys[kPassRate]] = *row.pass_rate;
   if (row.round) json[kKeys[kRound]] = *row.round;
+  const AnswerMarks& marks = row.problem.marks;
+  if (marks.list) json[kKeys[kList]] = true;
+  if (marks.ordered) json[kKeys[kOrdered]] = true;
+  if (marks.tolerance > 0) json[kKeys[kTolerance]] = marks.tolerance;
   try {
     return json.dump();
   } catch (const nlohmann::json::exception&) {

@@ -3,8 +3,9 @@
 //   {"id": "61", "source": "aime24", "problem": "Every morning …", "answer": "204", "level": 3, "subject": "Algebra"}
 //
 // `id` (unique within the file), `source`, `problem` and `answer` are strings that are never blank, the first two
-// without control characters; `level`, `subject`, `pass_rate` and `round` are left out where unknown. Other keys are
-// read over. Nothing here is shared: any thread.
+// without control characters; `level`, `subject`, `pass_rate` and `round` are left out where unknown. Marks of the
+// answer, for the verifier of mathematics (docs/verifier.md): `list` and `ordered` are true or false, `tolerance` is a
+// number above 0. Other keys are read over. Nothing here is shared: any thread.
 //
 // Errors (bad_input) read "FILE:LINE: what is wrong; what would be right". A file is read whole or not at all.
 #pragma once
@@ -23,6 +24,7 @@ namespace deepsearch {
 
 inline constexpr uint64_t kMaxProblemLineBytes = uint64_t{1} << 20;
 inline constexpr uint64_t kMaxProblemNameBytes = 256;  // id and source
+inline constexpr double kMaxTolerance = 0.5;           // relative
 inline constexpr uint64_t kMaxProblemFileBytes = uint64_t{1} << 30;
 
 struct ProblemRow {

@@ -84,6 +84,7 @@ void Config::describe(ConfigVisitor& v) {
   v.table("run", "the run as a whole", [this](ConfigVisitor& t) { run.describe(t); });
   v.table("task", "the embedded problem family (docs/tasks.md)", [this](ConfigVisitor& t) { task.describe(t); });
   v.table("problems", "problem files in place of generated ones", [this](ConfigVisitor& t) { problems.describe(t); });
+  v.table("verify", "what judges a response", [this](ConfigVisitor& t) { verify.describe(t); });
   v.table("model", "the policy's shape, or where it is loaded from", [this](ConfigVisitor& t) { model.describe(t); });
   v.table("engine", "how the policy is run for sampling", [this](ConfigVisitor& t) { engine.describe(t); });
   v.table("search", "how trees are grown", [this](ConfigVisitor& t) { search.describe(t); });
@@ -106,6 +107,7 @@ void resolve(Config& config) {
   if (config.search.step_tokens == 0) config.search.step_tokens = task->step_tokens();
   if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
   config.credit = resolved(config.credit, config.search);
+  check(config.verify, *task);
   check(config.search);
   check(config.learn, config.credit);
   if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&

@@ -13,6 +13,7 @@
 #include "learn/params.h"
 #include "model/model_config.h"
 #include "run/problem_source.h"
+#include "run/verification.h"
 #include "search/credit.h"
 #include "search/params.h"
 
@@ -54,6 +55,7 @@ struct Config {
   RunParams run;
   TaskParams task;
   ProblemParams problems;
+  VerifyParams verify;
   ModelParams model;
   EngineParams engine;
   SearchParams search;

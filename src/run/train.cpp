@@ -27,10 +27,10 @@
 #include "run/search_worker.h"
 #include "run/setup.h"
 #include "run/training.h"
+#include "run/verification.h"
 #include "store/part_writer.h"
 #include "store/run_folder.h"
 #include "store/run_writer.h"
-#include "verify/task_verifier.h"
 
 namespace deepsearch {
 
@@ -111,14 +111,14 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   if (world.is_coordinator()) log_info("{}", gpu_summary());
   log_rank_map(world, rank.config);
   Mailbox mailbox(world);
-  const TaskVerifier verifier(rank.task);
+  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
   std::optional<SearchWorker> worker;
   if (world.searches()) {
     if (rank.config.store.trees) {
       part.emplace(part_path(rank.folder, world.search_index(), rank.attempt, /*sequence=*/1), rank.info, world.rank(),
                    rank.config.store.flush_seconds);
     }
-    worker.emplace(world, mailbox, rank.config, verifier, rank.start.config, part ? &*part : nullptr);
+    worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
     log_info("engine: {}", worker->engine().description());
   }
   if (!world.learns()) {

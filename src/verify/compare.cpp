@@ -33,6 +33,15 @@ class Comparison {
  public:
   Comparison(Arena& arena, const CompareOptions& options) : a_(arena), options_(options) {}
 
+  // The answers as wholes.
+  bool same(Expr g, Expr a) {
+    if (!options_.list) return equal(g, a);
+    return collections(a_.make(Kind::kList, {}, elements(g)), a_.make(Kind::kList, {}, elements(a)));
+  }
+
+ private:
+  static Exprs elements(Expr x) { return is_list(x) ? Exprs(x->args, x->args + x->n_args) : Exprs{x}; }
+
   bool equal(Expr g, Expr a) {
     a_.spend(4);
     if (++depth_ > 40) throw Overrun{};
@@ -41,7 +50,6 @@ class Comparison {
     return same;
   }
 
- private:
   bool defined(Expr x) {
     if (x->is(Kind::kFunction, "undefined")) return false;
     return std::all_of(x->args, x->args + x->n_args, [&](Expr y) { return defined(y); });
@@ -340,7 +348,8 @@ class Comparison {
     if (!arithmetic(x) || !arithmetic(y)) return false;
     if (x == y) return defined(x);
     if (contains_kind(x, Kind::kInfinity) || contains_kind(y, Kind::kInfinity)) return false;
-    if (decimal && rounded(x, y, g->is(Kind::kRounded))) return true;
+    if (decimal && rounded(x, y)) return true;
+    if (options_.tolerance > 0 && (g->is(Kind::kRounded) || options_.tolerant) && within(x, y)) return true;
     return zero(a_.difference(x, y), x);
   }
 
@@ -367,7 +376,7 @@ class Comparison {
 
   bool zero(Expr difference, Expr scale) { return is_zero(a_, difference, scale) == Answer::kYes; }
 
-  bool rounded(Expr g, Expr a, bool gold_is_decimal) {
+  bool rounded(Expr g, Expr a) {
     mpz_class one;
     mpz_class two;
     if (!round_to_places(a_, g, options_.places, one) || !round_to_places(a_, a, options_.places, two)) return false;
@@ -376,10 +385,15 @@ class Comparison {
       if (!places_for_digits(a_, g, options_.places, places)) return zero(a_.difference(g, a), g);
       return round_to_places(a_, g, places, one) && round_to_places(a_, a, places, two) && one == two;
     }
-    if (one == two) return true;
-    if (options_.tolerance <= 0 || !gold_is_decimal) return false;
-    const mpz_class distance = abs(one - two);
-    return distance.get_d() <= options_.tolerance * mpz_class(abs(one)).get_d();
+    return one == two;
+  }
+
+  // |g − a| ≤ tolerance · |g|, of numbers.
+  bool within(Expr g, Expr a) {
+    const Expr distance = a_.function("abs", {a_.difference(g, a)});
+    const Expr bound = a_.product({a_.number(mpq_class(options_.tolerance)), a_.function("abs", {g})});
+    int sign = 0;
+    return sign_of(a_, a_.difference(bound, distance), sign) && sign >= 0;
   }
 
   Arena& a_;
@@ -405,7 +419,7 @@ bool equal(Arena& arena, Expr gold, Expr answer, const CompareOptions& options) 
       answer = arena.substitute(answer, theirs[i], place);
     }
   }
-  return Comparison(arena, options).equal(gold, answer);
+  return Comparison(arena, options).same(gold, answer);
 }
 
 }  // namespace deepsearch::math

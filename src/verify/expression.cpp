@@ -48,7 +48,11 @@ struct Term {
 }  // namespace
 
 void Arena::reset() {
-  steps_ = limits_.steps;
+  reset(limits_.steps);
+}
+
+void Arena::reset(int64_t steps) {
+  steps_ = steps;
   bytes_ = 0;
   chunk_ = 0;
   used_ = 0;
@@ -65,7 +69,10 @@ void Arena::reset() {
 
 void Arena::spend(int64_t steps) {
   steps_ -= steps;
-  if (steps_ < 0) throw Overrun{};
+  if (steps_ < 0) {
+    steps_ = 0;
+    throw Overrun{};
+  }
 }
 
 void* Arena::take(size_t bytes) {

@@ -72,7 +72,7 @@ using Exprs = std::vector<Expr>;
 struct Overrun {};  // a bound was reached
 
 struct Limits {
-  int64_t steps = 200'000;         // units of work: nodes built, nodes evaluated (weighed by precision)
+  int64_t steps = 120'000;         // of about a tenth of a microsecond: nodes built, functions evaluated
   size_t bytes = size_t{6} << 20;  // of nodes and numbers
   size_t bits = size_t{1} << 18;   // of one integer
 };
@@ -83,7 +83,10 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  void reset();  // everything built before is gone
+  void reset();  // everything built before is gone, all steps are there again
+  // The same with what is left of `steps`: for several tries that share them.
+  void reset(int64_t steps);
+  int64_t steps_left() const { return steps_; }
   void spend(int64_t steps);
 
   Expr number(const mpq_class& value);

@@ -1,6 +1,7 @@
 // Reads the final answer out of a model's text. Linear in the length of the text; nothing is executed or expanded.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,7 +29,8 @@ struct Candidate {
 };
 
 // Candidates in the order to be tried: lowest rank first, then the one that ends last, then the longest. At most 8.
-std::vector<Candidate> extract(std::string_view text, const ExtractionOptions& options);
+// `scanned`: characters passed by searches, Scan::kBudget and one search at most (scan.h).
+std::vector<Candidate> extract(std::string_view text, const ExtractionOptions& options, int64_t* scanned = nullptr);
 
 // Text of a reference answer without $…$ and \boxed{…} around it or its parts.
 std::string strip_reference(std::string_view text);

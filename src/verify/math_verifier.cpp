@@ -4,6 +4,7 @@
 #include <cctype>
 #include <exception>
 
+#include "core/error.h"
 #include "verify/compare.h"
 #include "verify/parser.h"
 
@@ -28,35 +29,48 @@ bool all_digits(std::string_view s) {
   return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-void erase_all(std::string& text, std::string_view what, std::string_view with = "") {
-  if (text.find(what) == std::string::npos) return;
-  std::string out;
-  for (size_t i = 0; i < text.size();) {
-    if (std::string_view(text).substr(i).starts_with(what)) {
-      out += with;
-      i += what.size();
-    } else {
-      out += text[i++];
-    }
+// Commands that change the look only, and others by the name they have here.
+struct Look {
+  std::string_view command;
+  std::string_view instead;
+};
+constexpr Look kLooks[] = {{"left", ""},        {"right", ""},      {"displaystyle", ""}, {"quad", ""},
+                           {"text", ""},        {"mathrm", ""},     {"textbf", ""},       {"mbox", ""},
+                           {"dfrac", "\\frac"}, {"tfrac", "\\frac"}};
+
+// The command at text[i], a backslash: its length, and what it is compared as.
+size_t read_look(std::string_view text, size_t i, std::string_view& instead) {
+  size_t end = i + 1;
+  while (end < text.size() && std::isalpha(static_cast<unsigned char>(text[end])) != 0) ++end;
+  if (end == i + 1 && end < text.size()) {  // a sign
+    ++end;
+    instead = std::string_view(",!;: ()").find(text[i + 1]) != std::string_view::npos ? "" : text.substr(i, 2);
+    return 2;
   }
-  text = std::move(out);
+  instead = text.substr(i, end - i);
+  for (const Look& look : kLooks) {
+    if (text.substr(i + 1, end - i - 1) == look.command) instead = look.instead;
+  }
+  return end - i;
 }
 
 // Without what changes the look only. For texts that are not read as mathematics.
 std::string bare_text(std::string_view in) {
-  std::string text(trim(in));
-  for (const std::string_view look : {"\\left", "\\right", "\\displaystyle", "\\,", "\\!", "\\;", "\\:", "\\ ", "$",
-                                      "\\quad", "\\text", "\\mathrm", "\\textbf", "\\mbox", "~", "\\(", "\\)"}) {
-    erase_all(text, look);
-  }
-  erase_all(text, "\\dfrac", "\\frac");
-  erase_all(text, "\\tfrac", "\\frac");
+  const std::string_view text = trim(in);
   std::string out;
-  for (const char c : text) {
-    if (std::isspace(static_cast<unsigned char>(c)) == 0) out += c;
+  for (size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (c == '\\') {
+      std::string_view instead;
+      i += read_look(text, i, instead);
+      out += instead;
+      continue;
+    }
+    if (c != '$' && c != '~' && std::isspace(static_cast<unsigned char>(c)) == 0) out += c;
+    ++i;
   }
   while (!out.empty() && (out.back() == '.' || out.back() == ',')) out.pop_back();
-  while (out.size() > 1 && out.front() == '{' && out.back() == '}' && std::count(out.begin(), out.end(), '{') == 1) {
+  if (out.size() > 1 && out.front() == '{' && out.back() == '}' && std::count(out.begin(), out.end(), '{') == 1) {
     out = out.substr(1, out.size() - 2);
   }
   return out;
@@ -114,6 +128,8 @@ class Session {
     compare_.strict = options.strict;
     compare_.set_for_relation_both_ways = options.set_for_relation_both_ways;
     compare_.ordered = options.ordered;
+    compare_.list = options.list;
+    compare_.tolerant = options.tolerant;
   }
 
   Expr read(const Side& side, bool group_commas, bool log_ten, bool* grouped) {
@@ -127,6 +143,7 @@ class Session {
   }
 
   Match match(const Side& gold, const Side& answer) {
+    if (options_.list) return match_lists(gold, answer);
     bool gold_grouped = false;
     bool answer_grouped = false;
     const Expr g = read(gold, true, false, &gold_grouped);
@@ -152,14 +169,22 @@ class Session {
   }
 
  private:
+  // Every comma parts values.
+  Match match_lists(const Side& gold, const Side& answer) {
+    const Expr g = read(gold, false, false, nullptr);
+    const Expr a = read(answer, false, false, nullptr);
+    if (g == nullptr || a == nullptr) return Match::kUnread;
+    return math::equal(a_, g, a, compare_) ? Match::kYes : Match::kNo;
+  }
+
   Arena& a_;
   const MathOptions& options_;
   math::CompareOptions compare_;
 };
 
-Arena& thread_arena() {
+Arena& thread_arena(int64_t steps = math::Limits{}.steps) {
   thread_local Arena arena;
-  arena.reset();
+  arena.reset(steps);
   return arena;
 }
 
@@ -186,9 +211,10 @@ Side read_reference(std::string_view reference, const MathOptions& options) {
   return side;
 }
 
-Verdict judge(const MathOptions& options, std::string_view reference, std::string_view response, bool ended) {
+Verdict judge(const MathOptions& options, std::string_view reference, std::string_view response, bool ended,
+              VerdictWork& work) {
   Verdict verdict;
-  const std::vector<Candidate> candidates = math::extract(response, options.extraction);
+  const std::vector<Candidate> candidates = math::extract(response, options.extraction, &work.scanned);
   if (candidates.empty()) {
     verdict.outcome = ended ? Outcome::kWrong : Outcome::kIncomplete;
     verdict.why = ended ? "no answer found" : "cut off before an answer";
@@ -218,7 +244,7 @@ Verdict judge(const MathOptions& options, std::string_view reference, std::strin
   // Whole numbers, most answers, need no tree.
   std::string_view plain = trim(candidates.front().text);
   std::string_view gold_text = trim(reference);
-  if (all_digits(plain) && all_digits(gold_text)) {
+  if (all_digits(plain) && all_digits(gold_text) && !options.tolerant) {
     while (plain.size() > 1 && plain[0] == '0') plain.remove_prefix(1);
     while (gold_text.size() > 1 && gold_text[0] == '0') gold_text.remove_prefix(1);
     if (plain == gold_text) return right("the same number");
@@ -231,13 +257,14 @@ Verdict judge(const MathOptions& options, std::string_view reference, std::strin
   for (const Candidate& candidate : candidates) {
     Side answer{undouble(candidate.text), candidate.plain};
     Match match = Match::kUnread;
+    Arena& arena = thread_arena(math::Limits{}.steps - work.steps);
     try {
-      Arena& arena = thread_arena();
       Session session(arena, options);
       match = session.match(gold, answer);
     } catch (const math::Overrun&) {
       large = true;
     }
+    work.steps = math::Limits{}.steps - arena.steps_left();
     if (match == Match::kYes) {
       verdict.extracted = candidate.text.substr(0, 4096);
       return right("equal");
@@ -255,10 +282,57 @@ Verdict judge(const MathOptions& options, std::string_view reference, std::strin
 
 }  // namespace
 
-Verdict MathVerifier::verify(std::string_view reference, std::string_view response, bool ended) const noexcept {
+MathOptions with_marks(MathOptions options, const AnswerMarks& marks) {
+  options.list = options.list || marks.list || marks.ordered;
+  options.ordered = options.ordered || marks.ordered;
+  if (marks.tolerance > 0) {
+    options.tolerance = marks.tolerance;
+    options.tolerant = true;
+  }
+  return options;
+}
+
+math::ExtractionOptions extraction_of(const std::vector<std::string>& names, const std::string& place) {
+  math::ExtractionOptions out;
+  out.boxed = out.phrases = out.latex = out.expressions = out.anywhere = false;
+  if (names.empty()) bad_input("{}: no place for an answer is named: boxed, phrases, latex or numbers", place);
+  for (const std::string& name : names) {
+    if (name == "boxed") {
+      out.boxed = true;
+    } else if (name == "phrases") {
+      out.phrases = true;
+    } else if (name == "latex") {
+      out.latex = out.anywhere = true;
+    } else if (name == "numbers") {
+      out.expressions = out.anywhere = true;
+    } else {
+      bad_input("{}: \"{}\" is unknown; known are boxed, phrases, latex and numbers", place, name);
+    }
+  }
+  // What stands behind "answer is" may be either.
+  if (out.phrases && !out.latex && !out.expressions) out.latex = out.expressions = true;
+  return out;
+}
+
+Verdict MathVerifier::verify(std::string_view reference, std::string_view response, bool ended,
+                             VerdictWork* work) const noexcept {
+  VerdictWork spent;
   try {
-    return judge(options_, reference, response, ended);
+    Verdict verdict = judge(options_, reference, response, ended, spent);
+    if (work != nullptr) *work = spent;
+    return verdict;
   } catch (...) {  // no memory left: no verdict may be lost for it
+    Verdict verdict;
+    verdict.outcome = Outcome::kWrong;
+    return verdict;
+  }
+}
+
+Verdict MathVerifier::verify(const Problem& problem, std::string_view response, bool ended) const noexcept {
+  if (problem.marks == AnswerMarks{}) return verify(problem.answer, response, ended);
+  try {
+    return MathVerifier(with_marks(options_, problem.marks)).verify(problem.answer, response, ended);
+  } catch (...) {
     Verdict verdict;
     verdict.outcome = Outcome::kWrong;
     return verdict;

@@ -29,6 +29,17 @@ uint64_t scramble(uint64_t x) {  // splitmix64
   return x ^ (x >> 31);
 }
 
+// Steps by precision: one is about a tenth of a microsecond.
+struct Cost {
+  int quick;
+  int fine;
+};
+constexpr Cost kNode{2, 8};
+constexpr Cost kProduct{1, 24};      // of complex numbers
+constexpr Cost kElementary{20, 90};  // exp, log, sin or cos of an interval
+constexpr Cost kArc{45, 340};
+constexpr Cost kGamma{300, 1900};
+
 class Evaluator {
  public:
   // `wide`: points far apart, for functions that are constant in pieces.
@@ -36,7 +47,7 @@ class Evaluator {
       : a_(arena), p_(precision), point_(point), wide_(wide) {}
 
   bool value(Expr x, Complex& out) {
-    a_.spend(p_ <= kQuick ? 2 : 8);
+    charge(kNode);
     switch (x->kind) {
       case Kind::kNumber:
         set(out.re, *x->value);
@@ -72,6 +83,8 @@ class Evaluator {
   }
 
  private:
+  void charge(const Cost& cost, int times = 1) { a_.spend(int64_t{times} * (p_ <= kQuick ? cost.quick : cost.fine)); }
+
   bool constant(std::string_view name, Complex& out) {
     set(out.re, 0);
     set(out.im, 0);
@@ -80,6 +93,7 @@ class Evaluator {
     } else if (name == "pi") {
       pi(out.re);
     } else {
+      charge(kElementary);
       Real one(p_);
       set(one, 1);
       return exp(out.re, one);
@@ -103,6 +117,7 @@ class Evaluator {
 
   bool times(Complex& x, const Complex& y) {
     if (x.real() && y.real()) return mul(x.re, x.re, y.re);
+    charge(kProduct);
     Real a(p_);
     Real b(p_);
     Real c(p_);
@@ -132,6 +147,7 @@ class Evaluator {
   }
 
   bool exponential(Complex& x) {
+    charge(kElementary, x.real() ? 1 : 3);
     Complex e(p_);
     if (!exp(e.re, x.re)) return false;
     if (x.real()) {
@@ -144,6 +160,8 @@ class Evaluator {
   }
 
   bool logarithm(Complex& x) {
+    charge(kElementary);
+    if (!x.real()) charge(kArc);
     Real half(p_);
     set(half, mpq_class(1, 2));
     Real turn(p_);
@@ -211,6 +229,7 @@ class Evaluator {
     set(out.re, 1);
     set(out.im, 0);
     while (k > 0) {
+      charge(kNode);
       if ((k & 1U) != 0 && !times(out, base)) return false;
       k >>= 1U;
       if (k == 0) break;
@@ -226,6 +245,7 @@ class Evaluator {
 
   // sin(a+bi) = sin a cosh b + i cos a sinh b; cos(a+bi) = cos a cosh b − i sin a sinh b.
   bool sine(Complex& x, bool cosine) {
+    charge(kElementary, 2);
     Real s(p_);
     Real c(p_);
     if (!sin(s, x.re) || !cos(c, x.re)) return false;
@@ -241,6 +261,7 @@ class Evaluator {
     return mul(x.re, c, ch) && mul(x.im, s, sh);
   }
   bool hyperbolic(const Real& x, Real& ch, Real& sh) {
+    charge(kElementary, 2);
     Real up(p_);
     Real down(p_);
     Real minus(x);
@@ -281,10 +302,12 @@ class Evaluator {
       return mpfr_equal_p(out.re.lo, out.re.hi) != 0;
     }
     if (name == "factorial") {
+      charge(kGamma);
       Real one(p_);
       set(one, 1);
       return add(y.re, y.re, one) && gamma(out.re, y.re);
     }
+    if (name.starts_with("arc")) charge(kArc);
     if (name == "arctan") return atan(out.re, y.re);
     if (name == "arccot") {
       Real quarter(p_);
@@ -308,6 +331,7 @@ class Evaluator {
   bool binomial(const Complex& n, Expr lower, Complex& out) {
     Complex k(p_);
     if (!value(lower, k) || !n.real() || !k.real()) return false;
+    charge(kGamma, 3);
     Real one(p_);
     Real top(p_);
     Real a(p_);

@@ -65,6 +65,40 @@ TEST(MathVerifier, ToleranceOnlyForARoundedReference) {
   EXPECT_EQ(judge("3.14", "\\boxed{\\pi}"), Outcome::kWrong);
 }
 
+bool marked(const std::string& gold, const std::string& answer, const AnswerMarks& marks) {
+  Problem problem;
+  problem.answer = gold;
+  problem.marks = marks;
+  return MathVerifier().verify(problem, "\\boxed{" + answer + "}", true).outcome == Outcome::kCorrect;
+}
+
+TEST(MathVerifier, AProblemMayMarkItsAnswerAsAList) {
+  EXPECT_TRUE(marked("1,234", "1234", {}));  // a number, unless it is said to be a list
+  EXPECT_TRUE(marked("1,234", "234, 1", {.list = true}));
+  EXPECT_FALSE(marked("1,234", "1234", {.list = true}));
+  EXPECT_FALSE(marked("(1,2)", "(2,1)", {}));
+  EXPECT_TRUE(marked("(1,2)", "2, 1", {.list = true}));
+  EXPECT_FALSE(marked("1, 1, 2", "1, 2, 2", {.list = true}));
+  EXPECT_TRUE(marked("1, 2", "\\{1, 2\\}", {.ordered = true}));
+  EXPECT_FALSE(marked("1, 2", "\\{2, 1\\}", {.ordered = true}));
+}
+
+TEST(MathVerifier, AProblemsToleranceHoldsForExactNumbersToo) {
+  EXPECT_FALSE(marked("300", "299", {}));
+  EXPECT_TRUE(marked("300", "299", {.tolerance = 0.01}));
+  EXPECT_FALSE(marked("300", "296", {.tolerance = 0.01}));
+  EXPECT_TRUE(marked("\\pi", "3.14", {.tolerance = 0.01}));
+  EXPECT_TRUE(marked("1.6\\cdot 10^{-19}", "1.602e-19", {.tolerance = 0.01}));
+  EXPECT_FALSE(marked("1.6\\cdot 10^{-19}", "1.7e-19", {.tolerance = 0.01}));
+}
+
+TEST(MathVerifier, ABareLogarithmIsNaturalOrDecimal) {
+  EXPECT_TRUE(boxed("\\ln 2", "\\log 2"));
+  EXPECT_TRUE(boxed("\\log 100", "2"));
+  EXPECT_FALSE(boxed("\\ln 100", "2"));
+  EXPECT_FALSE(boxed("\\lg 5", "\\ln 5"));
+}
+
 TEST(MathVerifier, CutOffIsIncomplete) {
   EXPECT_EQ(judge("5", "We add the terms and", {}, false), Outcome::kIncomplete);
   EXPECT_EQ(judge("5", "So it is \\boxed{5", {}, false), Outcome::kIncomplete);
