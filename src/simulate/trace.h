@@ -1,0 +1,39 @@
+// What happened in a simulated cluster, by the simulation or by real processes. Plain values; simulated seconds.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "schedule/sharing.h"
+#include "simulate/timed_engine.h"
+
+namespace deepsearch {
+
+struct StepTrace {
+  double begin = 0;              // its problems were there to be given out
+  std::vector<double> finished;  // when the coordinator had each tree, ascending
+  double learn_end = 0;          // the learner was done with it
+  double end = 0;                // and every rank had the new weights
+  int64_t trained_tokens = 0;    // real tokens of recorded trajectories, common prefixes once
+  double searched() const { return finished.empty() ? begin : finished.back(); }
+};
+
+struct RankTrace {
+  std::vector<BusyPeriod> busy;  // engine at work
+  TimedCounters engine;          // in simulated tokens
+  SharingCounters sharing;
+  double late_seconds = 0;  // real processes: by which decode steps ended later than they should have
+};
+
+struct ClusterTrace {
+  std::vector<StepTrace> steps;
+  std::vector<RankTrace> ranks;
+  int64_t messages_in = 0;  // at the coordinator
+  int64_t messages_out = 0;
+  int64_t messages = 0;            // between any two ranks, those included
+  int64_t bytes = 0;               // of all messages, weights apart
+  double coordinator_seconds = 0;  // at work
+  int64_t leases_made = 0;
+};
+
+}  // namespace deepsearch
