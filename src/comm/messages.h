@@ -173,14 +173,17 @@ struct ReportMessage {
   int64_t tokens_recomputed = 0;
   int64_t prefix_tokens = 0;
   int64_t nodes_evicted = 0;
-  int64_t kv_bytes_peak = 0;  // since the start
+  int64_t kv_bytes_peak = 0;      // since the start
+  int64_t expansions_lent = 0;    // to helpers
+  int64_t expansions_helped = 0;  // made for others
   std::vector<std::string> phases;
   std::vector<double> phase_seconds;
   std::string error;  // not empty: the rank failed
   template <class Archive>
   void serialize(Archive& archive) {
     archive(step, search_index, last, trees, groups, tokens_generated, tokens_prefilled, tokens_recomputed,
-            prefix_tokens, nodes_evicted, kv_bytes_peak, phases, phase_seconds, error);
+            prefix_tokens, nodes_evicted, kv_bytes_peak, expansions_lent, expansions_helped, phases, phase_seconds,
+            error);
   }
 };
 

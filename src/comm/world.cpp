@@ -70,6 +70,11 @@ void RanksParams::describe(ConfigVisitor& v) {
            .min = 1,
            .max = 1000000},
           problems_in_flight);
+  v.field({.key = "share",
+           .unit = "",
+           .meaning = "a search rank with little to do makes expansions for the trees of one with much; trees are the "
+                      "same with and without"},
+          share);
   v.field({.key = "heartbeat_seconds",
            .unit = "seconds",
            .meaning = "time between the signs of life a rank sends to the coordinator",

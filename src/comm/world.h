@@ -20,6 +20,7 @@ struct RanksParams {
   int64_t learners = 1;
   std::string transport = "auto";   // auto, mpi, nccl: how learner ranks sum gradients
   int64_t problems_in_flight = 64;  // problems a search rank works on at a time
+  bool share = true;                // search ranks help each other (schedule/dispatcher.h)
   double heartbeat_seconds = 2.0;
   double stuck_seconds = 60.0;  // a rank that has been silent for longer is named and the job ends
 

@@ -20,9 +20,9 @@ Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& para
       local_(local),
       sent_as_(sent_as),
       channel_(world),
-      watchdog_(world, now_seconds()) {
-  for (const int rank : world.search_ranks()) outstanding_[rank] = 0;
-}
+      watchdog_(world, now_seconds()),
+      dispatcher_(world.search_ranks(),
+                  {.problems_in_flight = params.problems_in_flight, .share = params.share && world.n_search() > 1}) {}
 
 std::vector<int> Coordinator::others() const {
   std::vector<int> ranks;
@@ -40,15 +40,21 @@ std::vector<int> Coordinator::other_learners() const {
   return learners;
 }
 
-void Coordinator::assign(int rank, size_t count) {
+void Coordinator::dispatch() {
+  const Decisions decisions = dispatcher_.decide();
+  for (const Assignment& assignment : decisions.assignments) assign(assignment.rank, assignment.count);
+  for (const ShareOrder& order : decisions.shares) {
+    mailbox_.send(order.donor, ShareMessage{.helper = order.helper, .on = order.on, .helper_load = order.helper_load});
+  }
+}
+
+void Coordinator::assign(int rank, int64_t count) {
   AssignMessage message;
   message.policy_version = policy_version_;
-  for (; count > 0 && !queue_.empty(); --count) {
+  for (; count > 0; --count) {
     message.items.push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
-  if (message.items.empty()) return;
-  outstanding_[rank] += static_cast<int64_t>(message.items.size());
   mailbox_.send(rank, message);
 }
 
@@ -56,7 +62,7 @@ void Coordinator::handle(Envelope&& envelope) {
   watchdog_.heard(envelope.from, now_seconds());
   if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
     if (tree->last) {
-      --outstanding_[envelope.from];
+      dispatcher_.finished(envelope.from);
       ++items_done_;
     }
     tokens_generated_ += tree->tree.tokens_generated;
@@ -69,8 +75,10 @@ void Coordinator::handle(Envelope&& envelope) {
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
     if (control->command == ControlMessage::Command::kSaved) --saving_;
-  } else if (auto* assign = std::get_if<AssignMessage>(&envelope.message); assign && local_) {
-    local_->handle(*assign);
+  } else if (const auto* told = std::get_if<LoadMessage>(&envelope.message)) {
+    dispatcher_.told(envelope.from, told->load);
+  } else if (local_ != nullptr) {
+    local_->handle(envelope);
   }
 }
 
@@ -91,17 +99,11 @@ Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::fun
   queue_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
   items_done_ = 0;
   records_.clear();
-  // At first half of its even share, so that what is left can go to whoever is done first.
-  const auto ranks = static_cast<int64_t>(outstanding_.size());
-  const int64_t in_flight = std::clamp<int64_t>((wanted + 2 * ranks - 1) / (2 * ranks), 1, params_.problems_in_flight);
+  dispatcher_.queued(wanted);
   watchdog_ = Watchdog(world_, now_seconds());  // nobody was listened to while this rank was learning
   Harvest harvest;
   while (items_done_ < wanted && !harvest.interrupted) {
-    for (const auto& [rank, outstanding] : outstanding_) {
-      // Refill in lumps: a message for each finished problem would be all overhead when problems are small.
-      const int64_t room = in_flight - outstanding;
-      if (room * 4 >= in_flight) assign(rank, static_cast<size_t>(room));
-    }
+    dispatch();
     const bool worked = local_ != nullptr && local_->pump();
     listen(/*wait=*/!worked);
     progress(items_done_);

@@ -1,7 +1,7 @@
 // Coordinator: hands problems to search ranks and gathers what they grow. Lives on learner 0, in its thread.
 //
-// A rank gets a new problem when it returns one, so ranks of different speed share a step's work; what is grown does
-// not depend on who grows it. Records are returned in key order. In a world of one it pumps the local worker itself.
+// Who gets what is decided in schedule/dispatcher.h; what is grown does not depend on who grows it. Records are
+// returned in key order. In a world of one it pumps the local worker itself.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include "comm/weights_channel.h"
 #include "comm/world.h"
 #include "run/search_worker.h"
+#include "schedule/dispatcher.h"
 
 namespace deepsearch {
 
@@ -63,7 +64,8 @@ class Coordinator {
   int64_t tokens_generated() const { return tokens_generated_; }
 
  private:
-  void assign(int rank, size_t count);
+  void dispatch();
+  void assign(int rank, int64_t count);
   void handle(Envelope&& envelope);
   void listen(bool wait);
   void move_weights();
@@ -84,7 +86,7 @@ class Coordinator {
   Watchdog watchdog_;
   int64_t policy_version_ = 0;
   std::deque<AssignMessage::Item> queue_;
-  std::map<int, int64_t> outstanding_;  // items by search rank
+  Dispatcher dispatcher_;
   int64_t items_done_ = 0;
   std::vector<TreeMessage> records_;
   std::vector<ReportMessage> reports_;

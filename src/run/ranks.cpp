@@ -60,8 +60,8 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
   for (;;) {
     const Stopwatch waiting;
     const double patience = worker.receiving() ? kReceiving : kPatience;
-    std::optional<Envelope> envelope = worker.idle() ? mailbox.wait(patience) : mailbox.receive();
-    if (worker.idle()) worker.add_waiting(waiting.seconds());
+    std::optional<Envelope> envelope = worker.computes() ? mailbox.receive() : mailbox.wait(patience);
+    if (!worker.computes()) worker.add_waiting(waiting.seconds());
     for (; envelope; envelope = mailbox.receive()) {
       if (says_stop(envelope->message)) {
         worker.cancel(kFarewell);
@@ -75,8 +75,7 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
         worker.flush();
         answer_saved(world, mailbox);
       }
-      if (const auto* assign = std::get_if<AssignMessage>(&envelope->message)) worker.handle(*assign);
-      if (const auto* weights = std::get_if<WeightsMessage>(&envelope->message)) worker.handle(*weights);
+      worker.handle(*envelope);
     }
     worker.receive_weights();
     worker.pump();

@@ -1,5 +1,6 @@
 #include "run/search_worker.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -22,22 +23,64 @@ SearchWorker::SearchWorker(World& world, Mailbox& mailbox, const Config& config,
       part_(part),
       engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank(),
                           world.ranks_on_host())),
-      forest_(*engine_, verifier, config.search,
-              {.seed = static_cast<uint64_t>(config.run.seed), .made_by_rank = world.rank()}) {}
+      sharing_(*engine_, world.rank(), *this),
+      forest_(sharing_, verifier, config.search,
+              {.seed = static_cast<uint64_t>(config.run.seed),
+               .made_by_rank = world.rank(),
+               .first_handle = SharingGenerator::first_handle(world.rank())}) {}
 
-void SearchWorker::handle(const AssignMessage& message) {
-  if (receiving()) {
+bool SearchWorker::handle(Envelope& envelope) {
+  AnyMessage& message = envelope.message;
+  if (const auto* assign = std::get_if<AssignMessage>(&message)) {
+    on_assign(*assign);
+  } else if (const auto* weights = std::get_if<WeightsMessage>(&message)) {
+    on_weights(*weights);
+  } else if (const auto* share = std::get_if<ShareMessage>(&message)) {
+    sharing_.share(share->helper, share->on, share->helper_load);
+  } else if (auto* asked = std::get_if<ExpandMessage>(&message)) {
+    sharing_.on_expand(envelope.from, std::move(asked->shared));
+  } else if (auto* came = std::get_if<ExpandedMessage>(&message)) {
+    sharing_.on_expanded(envelope.from, std::move(came->expansion));
+  } else if (const auto* done = std::get_if<ForgetMessage>(&message)) {
+    sharing_.on_forget(done->tree);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void SearchWorker::expand(int helper, SharedRequest request) {
+  mailbox_.send(helper, ExpandMessage{.shared = std::move(request)});
+}
+
+void SearchWorker::expanded(int owner, Expansion expansion) {
+  mailbox_.send(owner, ExpandedMessage{.expansion = std::move(expansion)});
+}
+
+void SearchWorker::forget(int helper, uint64_t tree) {
+  mailbox_.send(helper, ForgetMessage{.tree = tree});
+}
+
+void SearchWorker::tell_load(bool always) {
+  if (!config_.ranks.share || world_.n_search() == 1) return;
+  const Load& now = sharing_.load();
+  if (!always && !load_.due(now)) return;
+  mailbox_.send(world_.coordinator_rank(), LoadMessage{.load = now});
+  load_.told(now);
+}
+
+void SearchWorker::on_assign(const AssignMessage& message) {
+  if (message.policy_version <= version_) {
+    assign(message);
+  } else if (receiving()) {
     deferred_.push_back(message);
   } else {
-    assign(message);
+    failure("assigned work for policy version {}, but this rank has version {} and no newer one is announced",
+            message.policy_version, version_);
   }
 }
 
 void SearchWorker::assign(const AssignMessage& message) {
-  if (message.policy_version != engine_->policy_version()) {
-    failure("assigned work for policy version {}, but this rank has version {}", message.policy_version,
-            engine_->policy_version());
-  }
   const bool evaluating = !message.items.empty() && message.items.front().work == Work::kEvaluate;
   if (evaluating_ && !evaluating) take_report(0);  // dropped
   evaluating_ = evaluating;
@@ -45,20 +88,27 @@ void SearchWorker::assign(const AssignMessage& message) {
     running_[item.key] = item;
     start(item, item.work);
   }
+  tell_load(/*always=*/true);
 }
 
 void SearchWorker::report_step(int64_t next_version) {
-  if (engine_->policy_version() < 0 || next_version <= 0) return;
+  if (version_ < 0 || next_version <= 0) return;
   mailbox_.send(world_.coordinator_rank(), take_report(next_version));
 }
 
 void SearchWorker::set_weights(const WeightSource& weights, int64_t policy_version) {
   report_step(policy_version);
-  const ScopedPhase phase(phases_, "weights");
-  engine_->set_weights(weights, policy_version);
+  swap_in(weights, policy_version);
 }
 
-void SearchWorker::handle(const WeightsMessage& message) {
+void SearchWorker::swap_in(const WeightSource& weights, int64_t policy_version) {
+  const ScopedPhase phase(phases_, "weights");
+  engine_->set_weights(weights, policy_version);
+  version_ = policy_version;
+  sharing_.set_version(policy_version);
+}
+
+void SearchWorker::on_weights(const WeightsMessage& message) {
   report_step(message.policy_version);
   announced_.push_back(message);
   receive_weights();
@@ -78,20 +128,10 @@ void SearchWorker::receive_weights() {
       taking_ = true;
     }
     if (!channel_.progress()) return;
-    {
-      const ScopedPhase phase(phases_, "weights");
-      engine_->set_weights(*incoming_, next.policy_version);
-    }
+    swap_in(*incoming_, next.policy_version);
     announced_.pop_front();
     taking_ = false;
-    std::deque<AssignMessage> waiting = std::exchange(deferred_, {});
-    for (AssignMessage& message : waiting) {
-      if (message.policy_version == engine_->policy_version() || !receiving()) {
-        assign(message);
-      } else {
-        deferred_.push_back(std::move(message));
-      }
-    }
+    for (const AssignMessage& message : std::exchange(deferred_, {})) on_assign(message);
   }
 }
 
@@ -107,13 +147,18 @@ void SearchWorker::start(const AssignMessage::Item& item, Work work) {
 }
 
 bool SearchWorker::pump() {
-  if (idle()) {
-    if (appended_.seconds() > config_.store.flush_seconds) flush();
-    return false;
+  const bool computed = computes();
+  if (forest_.growing() > 0) {
+    forest_.pump();  // also when all of it is with helpers: what they sent is taken in
+    for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
+  } else if (computed) {
+    const ScopedPhase phase(phases_, "helping");
+    sharing_.poll(nothing_);
+  } else if (appended_.seconds() > config_.store.flush_seconds) {
+    flush();
   }
-  forest_.pump();
-  for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
-  return true;
+  tell_load(/*always=*/false);
+  return computed;
 }
 
 void SearchWorker::flush() {
@@ -123,12 +168,9 @@ void SearchWorker::flush() {
   unflushed_ = false;
 }
 
-bool SearchWorker::idle() const {
-  return forest_.growing() == 0;
-}
-
 const char* SearchWorker::phase() const {
-  if (!idle()) return "searching";
+  if (computes()) return forest_.growing() > 0 ? "searching" : "helping";
+  if (forest_.growing() > 0) return "waiting for helpers";
   return receiving() ? "taking weights" : "waiting for work";
 }
 
@@ -136,7 +178,10 @@ void SearchWorker::finish(TreeRecord&& record) {
   const auto found = running_.find(record.key);
   if (found == running_.end()) failure("a finished tree of problem {} that was never assigned", record.problem.id);
   const AssignMessage::Item item = found->second;
-  record.policy_version = engine_->policy_version();
+  // The oldest that took part.
+  record.policy_version = record.token_versions.empty()
+                              ? version_
+                              : *std::min_element(record.token_versions.begin(), record.token_versions.end());
   (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
   const bool hand_over = item.work == Work::kHandOver && record.kind == RecordKind::kRollouts && !has_correct(record);
   if (hand_over) {
@@ -179,6 +224,10 @@ ReportMessage SearchWorker::take_report(int64_t step) {
   report.prefix_tokens = now.prefix_tokens - reported_.prefix_tokens;
   report.nodes_evicted = now.nodes_evicted - reported_.nodes_evicted;
   report.kv_bytes_peak = now.kv_bytes_peak;
+  const SharingCounters& shared = sharing_.counters();
+  report.expansions_lent = shared.expansions_lent - shared_reported_.expansions_lent;
+  report.expansions_helped = shared.expansions_helped - shared_reported_.expansions_helped;
+  shared_reported_ = shared;
   if (report.nodes_evicted > 0) {
     log_warning(
         "the KV cache of {} was full: {} nodes were evicted ({} tokens) since the last report, {} sequences "
@@ -200,6 +249,7 @@ ReportMessage SearchWorker::take_report(int64_t step) {
 void SearchWorker::cancel(double patience_seconds) {
   forest_.cancel_all();
   forest_.take_finished();
+  sharing_.drop_foreign();
   running_.clear();
   deferred_.clear();
   const Stopwatch watch;

@@ -1,6 +1,7 @@
-// SearchWorker: what a search rank does, without its loop: takes assignments, grows their trees on one engine, writes
-// each to its part and sends it to the coordinator. A world of one rank calls the same object from the coordinator's
-// loop. One thread.
+// SearchWorker: what a search rank does, without its loop: takes assignments, grows their trees on its engine and those
+// of its helpers (schedule/sharing.h), makes expansions for ranks that it helps itself, writes each finished tree to
+// its part and sends it to the coordinator. Where the coordinator's rank searches too, its loop calls the same object.
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -16,31 +17,32 @@
 #include "engine/engine.h"
 #include "run/config.h"
 #include "run/flat_weights.h"
+#include "schedule/sharing.h"
 #include "search/forest.h"
 #include "store/part_writer.h"
 #include "verify/verifier.h"
 
 namespace deepsearch {
 
-class SearchWorker {
+class SearchWorker : private SharePort {
  public:
   // `part` may be null: trees are then not written. All references outlive the worker.
   SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier, const ModelConfig& model,
                PartWriter* part);
 
-  // Work that is for weights which are still on their way waits for them.
-  void handle(const AssignMessage& message);
-  // Reports to the coordinator, then takes the values as they come (receive_weights).
-  void handle(const WeightsMessage& message);
+  // Takes what is for a search rank: assignments, weights, orders to share, and what other search ranks send. False:
+  // the message is of another kind.
+  bool handle(Envelope& envelope);
   // Moves announced weights on, and swaps in what has come whole. To be called between decode steps.
   void receive_weights();
   bool receiving() const { return !announced_.empty(); }
   // Without a channel, in a world of one: reports, and swaps them in.
   void set_weights(const WeightSource& weights, int64_t policy_version);
 
-  // One decode step, or nothing but a flush that is due when there is no work. False: idle.
+  // One decode step, or nothing but a flush that is due when there is nothing to compute, which is what false says.
   bool pump();
-  bool idle() const;
+  // Something is to be computed here; trees whose steps are all being made by helpers are not.
+  bool computes() const { return sharing_.engine_busy(); }
   // What was written of finished trees can be read, and outlives a kill.
   void flush();
   const char* phase() const;  // for heartbeats
@@ -55,7 +57,17 @@ class SearchWorker {
   void cancel(double patience_seconds);
 
  private:
+  // Work that is for weights which are still on their way waits for them.
+  void on_assign(const AssignMessage& message);
+  // Reports to the coordinator, then takes the values as they come (receive_weights).
+  void on_weights(const WeightsMessage& message);
   void assign(const AssignMessage& message);
+  void swap_in(const WeightSource& weights, int64_t policy_version);
+  void tell_load(bool always);
+  // SharePort
+  void expand(int helper, SharedRequest request) override;
+  void expanded(int owner, Expansion expansion) override;
+  void forget(int helper, uint64_t tree) override;
   void report_step(int64_t next_version);
   void start(const AssignMessage::Item& item, AssignMessage::Work work);
   void finish(TreeRecord&& record);
@@ -70,9 +82,14 @@ class SearchWorker {
   std::deque<AssignMessage> deferred_;     // for those
   std::shared_ptr<FlatWeights> incoming_;  // the first one's values
   bool taking_ = false;                    // the first one's transfer has begun
+  int64_t version_ = -1;                   // of the policy that the engine has; −1: none yet
   PartWriter* part_;
   std::unique_ptr<Engine> engine_;
+  SharingGenerator sharing_;
   Forest forest_;
+  LoadReporter load_;
+  SharingCounters shared_reported_;
+  std::vector<Expansion> nothing_;  // scratch of pump
   std::map<TreeKey, AssignMessage::Item> running_;
   PhaseTimes phases_;
   EngineCounters reported_;

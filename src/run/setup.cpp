@@ -31,7 +31,11 @@ void agree(World& world, const std::function<void()>& work) {
 }
 
 void check_layout(const Config& config, const World& world) {
-  if (world.n_search() > config.learn.problems) {
+  // Helpers take expansions: as many at once as a problem has rollouts, or a tree has expansions under way.
+  const SearchParams& search = config.search;
+  const int64_t at_once = search.when == When::kAlways ? search.frontier_batch : search.group;
+  const int64_t pieces = config.learn.problems * (config.ranks.share ? at_once : 1);
+  if (world.n_search() > pieces) {
     bad_input("{} search ranks for [learn].problems = {}: some would never have work; use fewer ranks or more problems",
               world.n_search(), config.learn.problems);
   }

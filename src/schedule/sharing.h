@@ -116,7 +116,7 @@ class SharingGenerator : public StepGenerator {
   StepGenerator& engine_;
   const int rank_;
   SharePort& port_;
-  int64_t version_ = 0;
+  int64_t version_ = -1;  // no weights yet
   int64_t own_here_ = 0;  // sequences of this rank's trees on its own engine
   Load load_;
   SharingCounters counters_;

@@ -100,6 +100,8 @@ inline std::vector<AnyMessage> sample_messages() {
   report.prefix_tokens = 60;
   report.nodes_evicted = 2;
   report.kv_bytes_peak = 4096;
+  report.expansions_lent = 12;
+  report.expansions_helped = 13;
   report.phases = {"search", "wait"};
   report.phase_seconds = {1.0, 2.0};
   report.error = "none";

@@ -133,6 +133,26 @@ def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
     assert weights_of(runs[0][1]) == weights_of(runs[1][1]) == weights_of(runs[2][1])
 
 
+def test_repeats_trees_do_not_depend_on_who_makes_their_steps(tmp_path):
+    """Two problems for four ranks, in steps of one token: two of the ranks can only help."""
+    steps = ["learn.problems=2", "learn.minibatch_problems=2", "search.step_tokens=1", "search.max_depth=24"]
+    rollouts = ["search.when=never", "search.group=96"]
+    trees = ["search.frontier_batch=4", "search.trajectories=60"]
+    for more in (rollouts, trees):
+        words = [word for setting in ("task.sizes=[6]", *steps, *more) for word in ("--set", setting)]
+        alone, alone_run = train(tmp_path, 2, *words)
+        shared, shared_run = train(tmp_path, 5, *words)
+        split, split_run = train(tmp_path, 3, *words, "--set", "ranks.share=false")
+        assert [report.returncode for report in (alone, shared, split)] == [0, 0, 0], shared.stderr
+        assert trees_of(alone_run) == trees_of(shared_run) == trees_of(split_run)
+        assert weights_of(alone_run) == weights_of(shared_run) == weights_of(split_run)
+        with h5py.File(shared_run / "run.h5", "r") as file:
+            lent, helped = (np.sum(file[f"metrics/search/expansions_{what}"]) for what in ("lent", "helped"))
+            assert (lent > 0 and helped > 0) or more is trees  # trees of this size may be done before help arrives
+        with h5py.File(split_run / "run.h5", "r") as file:
+            assert np.sum(file["metrics/search/expansions_lent"]) == 0
+
+
 BAD = [
     (["--set", "search.widht=3"], 'unknown key.*"width"'),
     (["--set", "search.width=fast"], "search.*width"),
