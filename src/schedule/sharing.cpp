@@ -83,26 +83,29 @@ void SharingGenerator::send(OwnTree& tree, int helper, ExpansionRequest request)
   port_.expand(helper, std::move(shared));
 }
 
+// What helpers have sent is handed out at once: a tree need not wait for a decode step of this rank's engine.
 void SharingGenerator::poll(std::vector<Expansion>& finished) {
-  if (load_.here > 0) {
-    from_engine_.clear();
-    engine_.poll(from_engine_);
-    for (Expansion& expansion : from_engine_) {
-      if (owner_of(expansion.tree) != rank_) {
-        return_foreign(std::move(expansion));
-        continue;
-      }
-      OwnTree& tree = own_.at(expansion.tree);
-      const auto running = tree.running.find(expansion.node);
-      account(running->second, -1);
-      tree.running.erase(running);
-      finished.push_back(std::move(expansion));
+  if (!came_.empty()) {
+    for (Expansion& expansion : came_) {
+      if (own_.contains(expansion.tree)) finished.push_back(std::move(expansion));
     }
+    came_.clear();
+    return;
   }
-  for (Expansion& expansion : came_) {
-    if (own_.contains(expansion.tree)) finished.push_back(std::move(expansion));
+  if (load_.here == 0) return;
+  from_engine_.clear();
+  engine_.poll(from_engine_);
+  for (Expansion& expansion : from_engine_) {
+    if (owner_of(expansion.tree) != rank_) {
+      return_foreign(std::move(expansion));
+      continue;
+    }
+    OwnTree& tree = own_.at(expansion.tree);
+    const auto running = tree.running.find(expansion.node);
+    account(running->second, -1);
+    tree.running.erase(running);
+    finished.push_back(std::move(expansion));
   }
-  came_.clear();
 }
 
 void SharingGenerator::on_expanded(int helper, Expansion expansion) {
