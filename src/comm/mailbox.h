@@ -21,7 +21,7 @@ class World;
 
 using AnyMessage =
     std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage,
-                 LoadMessage, ShareMessage, ExpandMessage, ExpandedMessage, ForgetMessage>;
+                 LoadMessage, ShareMessage, ExpandMessage, ExpandedMessage, ForgetMessage, CancelMessage>;
 
 struct Envelope {
   int from = -1;  // world rank

@@ -23,7 +23,8 @@ enum class MessageKind : int32_t {
   kShare = 8,
   kExpand = 9,
   kExpanded = 10,
-  kForget = 11
+  kForget = 11,
+  kCancel = 12
 };
 
 // coordinator → search: what to grow, for which step, under which policy.
@@ -101,6 +102,16 @@ struct ForgetMessage {
   template <class Archive>
   void serialize(Archive& archive) {
     archive(tree);
+  }
+};
+
+// coordinator → search: end these trees as they are; each comes back with StopReason::kCancelled.
+struct CancelMessage {
+  static constexpr MessageKind kKind = MessageKind::kCancel;
+  std::vector<TreeKey> keys;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(keys);
   }
 };
 

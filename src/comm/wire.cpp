@@ -103,6 +103,7 @@ void check_values(const ShareMessage& message) {
   check(message.helper >= 0 && message.helper_load >= 0, "a helper without a rank or a load");
 }
 void check_values(const ForgetMessage&) {}
+void check_values(const CancelMessage&) {}
 
 void check_values(const ExpandMessage& message) {
   const ExpansionRequest& request = message.shared.request;
@@ -162,6 +163,8 @@ AnyMessage unpack_payload(int32_t kind, const char* payload, size_t length) {
       return unpack_as<ExpandedMessage>(payload, length);
     case MessageKind::kForget:
       return unpack_as<ForgetMessage>(payload, length);
+    case MessageKind::kCancel:
+      return unpack_as<CancelMessage>(payload, length);
   }
   failure("malformed message: unknown kind {}", kind);
 }

@@ -80,6 +80,19 @@ void LearnParams::describe(ConfigVisitor& v) {
            .min = 0},
           max_bad_steps);
   v.field(
+      {.key = "max_staleness",
+       .unit = "policy versions",
+       .meaning = "0: a step's trees come from one policy version (published behaviour); k: search runs ahead of the "
+                  "learner, and a trained token may be up to k versions old",
+       .min = 0,
+       .max = 64},
+      max_staleness);
+  v.choice({.key = "stale_trees",
+            .unit = "",
+            .meaning = "max_staleness > 0: trees that are not finished in the last step that may use them: wait for "
+                       "them, or drop them"},
+           stale_trees, {{"finish", StaleTrees::kFinish}, {"drop", StaleTrees::kDrop}});
+  v.field(
       {.key = "refill_waves",
        .unit = "waves",
        .meaning =
@@ -165,6 +178,9 @@ void check(const LearnParams& learn, const CreditParams& credit) {
   if (learn.refill_waves > 0 && !credit.skip_uniform) {
     bad_input("[learn].refill_waves is {}, but nothing is left out to be filled: set skip_uniform = true, or it to 0",
               learn.refill_waves);
+  }
+  if (learn.stale_trees == StaleTrees::kDrop && learn.max_staleness == 0) {
+    bad_input("[learn].stale_trees = \"drop\" needs max_staleness of 1 or more: in a strict run no tree is stale");
   }
   if (learn.checkpoint_activations && learn.packing == Packing::kNone) {
     bad_input("[learn].checkpoint_activations works with packing = \"tree\" only: set that, or it to false");

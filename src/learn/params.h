@@ -12,6 +12,7 @@ struct CreditParams;
 
 enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTokenMean, kSequenceMeanTokenSumNorm };
 enum class Behaviour { kEngine, kRecomputed };
+enum class StaleTrees { kFinish, kDrop };
 enum class Schedule { kConstant, kCosine };
 enum class Packing { kNone, kTree };
 enum class Compute { kFp32, kBf16 };
@@ -43,7 +44,9 @@ struct LearnParams {
   bool shard_optimizer = true;          // ZeRO-1: each learner rank keeps and updates its share of the parameters
   double bucket_mb = 25;                // gradients that are summed over ranks together, at most
   int64_t max_bad_steps = 10;           // skipped updates in a row that end the run; 0: never
-  int64_t refill_waves = 0;             // with skip_uniform: more waves of problems until the batch is full
+  int64_t max_staleness = 0;            // versions search may be ahead of the learner (schedule/run_ahead.h)
+  StaleTrees stale_trees = StaleTrees::kFinish;
+  int64_t refill_waves = 0;  // with skip_uniform: more waves of problems until the batch is full
   double clip_low = 0.2;
   double clip_high = 0.28;
   double dual_clip = 10.0;  // 0: off

@@ -16,6 +16,7 @@ struct StepBatch {
   int64_t uniform = 0;            // of `seen`: all trajectories right, or none
   int64_t solved = 0;             // of `seen`: some terminal is correct
   int64_t seen = 0;               // problems
+  int64_t dropped = 0;            // problems left out because their trees were too old ([learn].max_staleness)
 };
 
 // Of each problem the record that teaches: the tree where there is one, else the group. Left out are records of which

@@ -34,6 +34,16 @@ void visit_evaluation(Evaluated& e, Visit&& visit) {
   visit("entropy_mean", e.entropy_mean);
 }
 
+// The problem's key is its own, and the same when it is made again.
+template <class Pending, class Visit>
+void visit_pending(Pending& p, Visit&& visit) {
+  visit("problem", p.problem);
+  visit("round", p.key.round);
+  visit("step", p.key.step);
+  visit("place", p.key.problem_index);
+  visit("attempt", p.key.attempt);
+}
+
 template <class State, class Visit>
 void visit_state(State& s, Visit&& visit) {
   visit("step", s.step);
@@ -105,6 +115,12 @@ std::string run_state_to_json(const RunState& state) {
     visit_evaluation(evaluation, Writing(entry));
     json["evaluations"].push_back(std::move(entry));
   }
+  json["pending"] = nlohmann::ordered_json::array();
+  for (const PendingTree& pending : state.pending) {
+    nlohmann::ordered_json entry;
+    visit_pending(pending, Writing(entry));
+    json["pending"].push_back(std::move(entry));
+  }
   json["start_digest"] = fmt::format("{:016x}", state.start_digest);
   json["problems_digest"] = fmt::format("{:016x}", state.problems_digest);
   json["revision"] = state.revision;
@@ -123,6 +139,14 @@ RunState run_state_from_json(const std::string& text, const std::string& where) 
   if (evaluations == nullptr || !evaluations->is_array()) bad_input("{}: no list of evaluations", where);
   for (const nlohmann::json& entry : *evaluations) {
     visit_evaluation(state.evaluations.emplace_back(), Reading(JsonReader(entry, where + ": evaluations")));
+  }
+  if (const nlohmann::json* pending = reader.find("pending")) {  // not there in files of strict runs by older versions
+    if (!pending->is_array()) bad_input("{}: \"pending\" is no list", where);
+    for (const nlohmann::json& entry : *pending) {
+      PendingTree& one = state.pending.emplace_back();
+      visit_pending(one, Reading(JsonReader(entry, where + ": pending")));
+      if (one.problem < 0 || one.key.problem_index < 0) bad_input("{}: a pending problem is negative", where);
+    }
   }
   state.start_digest = digest_in(reader, "start_digest");
   state.problems_digest = digest_in(reader, "problems_digest");

@@ -12,6 +12,13 @@
 
 namespace deepsearch {
 
+// A problem that was begun and not used: number in the training split, and the key of its tree.
+struct PendingTree {
+  int64_t problem = 0;
+  TreeKey key;
+  bool operator==(const PendingTree&) const = default;
+};
+
 struct RunState {
   int64_t step = 0;          // done; also the policy version
   int64_t next_problem = 0;  // index in the training split
@@ -22,7 +29,8 @@ struct RunState {
   int64_t skipped_steps = 0;
   int64_t learners = 1;  // ranks that sum gradients
   std::vector<Evaluation> evaluations = {};
-  double elapsed = 0;  // seconds, all attempts
+  std::vector<PendingTree> pending = {};  // [learn].max_staleness > 0: begun before the boundary
+  double elapsed = 0;                     // seconds, all attempts
   // Measured, so that the next attempt knows before it has measured any.
   double learn_seconds = 0;
   double checkpoint_seconds = 0;

@@ -1,7 +1,9 @@
 #include "run/coordinator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "core/error.h"
@@ -63,7 +65,7 @@ void Coordinator::handle(Envelope&& envelope) {
   if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
     if (tree->last) {
       dispatcher_.finished(envelope.from);
-      ++items_done_;
+      awaited_.erase(tree->tree.key);
     }
     tokens_generated_ += tree->tree.tokens_generated;
     records_.push_back(std::move(*tree));
@@ -94,28 +96,49 @@ void Coordinator::listen(bool wait) {
   }
 }
 
+void Coordinator::add(std::vector<AssignMessage::Item> items) {
+  dispatcher_.queued(static_cast<int64_t>(items.size()));
+  std::move(items.begin(), items.end(), std::back_inserter(queue_));
+}
+
+void Coordinator::serve() {
+  dispatch();
+  const bool worked = local_ != nullptr && local_->pump();
+  listen(/*wait=*/!worked);
+  abort_if_silent("growing trees");
+}
+
 Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t)>& progress) {
-  const auto wanted = static_cast<int64_t>(items.size());
-  queue_.assign(std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
-  items_done_ = 0;
-  records_.clear();
-  dispatcher_.queued(wanted);
-  watchdog_ = Watchdog(world_, now_seconds());  // nobody was listened to while this rank was learning
+  std::set<TreeKey> wanted;
+  for (const AssignMessage::Item& item : items) wanted.insert(item.key);
+  awaited_ = wanted;
+  dispatcher_.queued(static_cast<int64_t>(items.size()));
+  queue_.insert(queue_.begin(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+  watch_anew();
   Harvest harvest;
-  while (items_done_ < wanted && !harvest.interrupted) {
-    dispatch();
-    const bool worked = local_ != nullptr && local_->pump();
-    listen(/*wait=*/!worked);
-    progress(items_done_);
-    abort_if_silent("growing trees");
+  while (!awaited_.empty() && !harvest.interrupted) {
+    serve();
+    progress(static_cast<int64_t>(wanted.size() - awaited_.size()));
     harvest.interrupted = stop_requested();
   }
-  std::sort(records_.begin(), records_.end(), [](const TreeMessage& a, const TreeMessage& b) {
+  const auto others_work = std::stable_partition(
+      records_.begin(), records_.end(), [&](const TreeMessage& record) { return !wanted.contains(record.tree.key); });
+  harvest.records.assign(std::make_move_iterator(others_work), std::make_move_iterator(records_.end()));
+  records_.erase(others_work, records_.end());
+  std::sort(harvest.records.begin(), harvest.records.end(), [](const TreeMessage& a, const TreeMessage& b) {
     return std::tie(a.tree.key, b.tree.kind) < std::tie(b.tree.key, a.tree.kind);  // groups (the larger kind) first
   });
-  harvest.records = std::move(records_);
-  records_.clear();
   return harvest;
+}
+
+void Coordinator::cancel(const std::vector<TreeKey>& keys) {
+  const std::set<TreeKey> ended(keys.begin(), keys.end());
+  const auto waiting = static_cast<int64_t>(
+      std::erase_if(queue_, [&](const AssignMessage::Item& item) { return ended.contains(item.key); }));
+  dispatcher_.withdrawn(waiting);
+  if (waiting < static_cast<int64_t>(keys.size())) {
+    mailbox_.send_all(world_.search_ranks(), CancelMessage{.keys = keys});
+  }
 }
 
 void Coordinator::abort_if_silent(const char* phase) {
@@ -134,7 +157,7 @@ void Coordinator::move_weights() {
 
 void Coordinator::finish_weights() {
   if (!sending_) return;
-  watchdog_ = Watchdog(world_, now_seconds());  // as in grow()
+  watch_anew();
   while (sending_) {
     listen(/*wait=*/true);
     abort_if_silent("sending weights");

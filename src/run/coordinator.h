@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "comm/watchdog.h"
 #include "comm/weights_channel.h"
 #include "comm/world.h"
+#include "core/timer.h"
 #include "run/search_worker.h"
 #include "schedule/dispatcher.h"
 
@@ -34,8 +36,19 @@ class Coordinator {
   // `local` is the worker of a world of one, else null. `sent_as`: how weights travel (run/flat_weights.h).
   Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as);
 
-  // Grows all items under the current policy. `progress(records so far)` is called as they come.
+  // Grows all items under the current policy, before what else waits. `progress(items done)` is called as they come.
   Harvest grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t items_done)>& progress);
+
+  // Or in pieces: work is added at the end of the queue, is done whenever this rank serves or keeps alive, and its
+  // records are taken as they are there.
+  void add(std::vector<AssignMessage::Item> items);
+  void
+  serve();  // one round: hands work out, does some of it here, takes messages in; sleeps when there is nothing to do
+  std::vector<TreeMessage> take_records() { return std::exchange(records_, {}); }
+  // This rank did other things than listen: silence counts from now.
+  void watch_anew() { watchdog_ = Watchdog(world_, now_seconds()); }
+  // Ends what is under way of these, and forgets what waits. Records of the former still come.
+  void cancel(const std::vector<TreeKey>& keys);
 
   // A new policy version for every search rank; each answers with a report of the time since the last one. The values
   // go out while this rank does other things and listens now and then; the transfer before must have ended, and is
@@ -53,8 +66,12 @@ class Coordinator {
   void save(const std::filesystem::path& folder, int64_t step);
   void saved();
 
-  // Between pieces of long local work: takes messages in, so that senders' buffers drain, and moves weights on.
-  void keep_alive() { listen(/*wait=*/false); }
+  // Between pieces of long local work: takes messages in, so that senders' buffers drain, moves weights on, and hands
+  // out work that waits.
+  void keep_alive() {
+    listen(/*wait=*/false);
+    dispatch();
+  }
 
   // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
@@ -87,7 +104,7 @@ class Coordinator {
   int64_t policy_version_ = 0;
   std::deque<AssignMessage::Item> queue_;
   Dispatcher dispatcher_;
-  int64_t items_done_ = 0;
+  std::set<TreeKey> awaited_;  // by grow()
   std::vector<TreeMessage> records_;
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;

@@ -102,6 +102,7 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"uniform_fraction", static_cast<double>(batch.uniform) / seen},
           {"skipped_steps", skipped_steps},
           {"skipped_updates", stats.skipped_updates},
+          {"dropped_problems", batch.dropped},
           {"staleness", stats.staleness_max},
           {"staleness_mean", stats.staleness_mean},
           {"seconds_wait", seconds.wait},

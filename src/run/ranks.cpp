@@ -64,7 +64,7 @@ void search_rank_loop(World& world, Mailbox& mailbox, SearchWorker& worker) {
     if (!worker.computes()) worker.add_waiting(waiting.seconds());
     for (; envelope; envelope = mailbox.receive()) {
       if (says_stop(envelope->message)) {
-        worker.cancel(kFarewell);
+        worker.drop_all(kFarewell);
         ReportMessage goodbye;
         goodbye.last = true;
         mailbox.send(world.coordinator_rank(), goodbye);

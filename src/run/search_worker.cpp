@@ -43,6 +43,8 @@ bool SearchWorker::handle(Envelope& envelope) {
     sharing_.on_expanded(envelope.from, std::move(came->expansion));
   } else if (const auto* done = std::get_if<ForgetMessage>(&message)) {
     sharing_.on_forget(done->tree);
+  } else if (const auto* ended = std::get_if<CancelMessage>(&message)) {
+    cancel(ended->keys);
   } else {
     return false;
   }
@@ -85,8 +87,7 @@ void SearchWorker::assign(const AssignMessage& message) {
   if (evaluating_ && !evaluating) take_report(0);  // dropped
   evaluating_ = evaluating;
   for (const AssignMessage::Item& item : message.items) {
-    running_[item.key] = item;
-    start(item, item.work);
+    start(running_[item.key] = {.item = item, .handle = 0}, item.work);
   }
   tell_load(/*always=*/true);
 }
@@ -135,14 +136,15 @@ void SearchWorker::receive_weights() {
   }
 }
 
-void SearchWorker::start(const AssignMessage::Item& item, Work work) {
+void SearchWorker::start(Running& running, Work work) {
+  const AssignMessage::Item& item = running.item;
   SearchParams params = config_.search;
   params.temperature = item.temperature;
   params.top_p = item.top_p;
   if (work == Work::kTree) {
-    forest_.add_tree(item.problem, item.key, params);
+    running.handle = forest_.add_tree(item.problem, item.key, params);
   } else {
-    forest_.add_rollouts(item.problem, item.key, item.samples, params);
+    running.handle = forest_.add_rollouts(item.problem, item.key, item.samples, params);
   }
 }
 
@@ -177,19 +179,20 @@ const char* SearchWorker::phase() const {
 void SearchWorker::finish(TreeRecord&& record) {
   const auto found = running_.find(record.key);
   if (found == running_.end()) failure("a finished tree of problem {} that was never assigned", record.problem.id);
-  const AssignMessage::Item item = found->second;
+  const Work work = found->second.item.work;
   // The oldest that took part.
   record.policy_version = record.token_versions.empty()
                               ? version_
                               : *std::min_element(record.token_versions.begin(), record.token_versions.end());
   (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
-  const bool hand_over = item.work == Work::kHandOver && record.kind == RecordKind::kRollouts && !has_correct(record);
+  const bool hand_over = work == Work::kHandOver && record.kind == RecordKind::kRollouts && !has_correct(record) &&
+                         record.stop_reason != StopReason::kCancelled;
   if (hand_over) {
-    start(item, Work::kTree);
+    start(found->second, Work::kTree);
   } else {
     running_.erase(found);
   }
-  deliver(item.work, !hand_over, std::move(record));
+  deliver(work, !hand_over, std::move(record));
 }
 
 void SearchWorker::deliver(Work work, bool last, TreeRecord&& record) {
@@ -246,7 +249,15 @@ ReportMessage SearchWorker::take_report(int64_t step) {
   return report;
 }
 
-void SearchWorker::cancel(double patience_seconds) {
+void SearchWorker::cancel(const std::vector<TreeKey>& keys) {
+  for (const TreeKey& key : keys) {
+    const auto found = running_.find(key);
+    if (found != running_.end()) forest_.cancel(found->second.handle);
+  }
+  for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
+}
+
+void SearchWorker::drop_all(double patience_seconds) {
   forest_.cancel_all();
   forest_.take_finished();
   sharing_.drop_foreign();

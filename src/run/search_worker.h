@@ -53,10 +53,15 @@ class SearchWorker : private SharePort {
   ReportMessage take_report(int64_t step);
   // Time the owner's loop spent waiting for messages.
   void add_waiting(double seconds) { phases_.add(receiving() ? "weights" : "waiting", seconds); }
-  // Drops all unfinished trees, and takes what is still announced, since other ranks wait for this one to hand it on.
-  void cancel(double patience_seconds);
+  // Drops all work, and takes what is still announced, since other ranks wait for this one to hand it on.
+  void drop_all(double patience_seconds);
 
  private:
+  struct Running {
+    AssignMessage::Item item;
+    uint64_t handle = 0;  // of its tree or rollouts
+  };
+
   // Work that is for weights which are still on their way waits for them.
   void on_assign(const AssignMessage& message);
   // Reports to the coordinator, then takes the values as they come (receive_weights).
@@ -69,7 +74,8 @@ class SearchWorker : private SharePort {
   void expanded(int owner, Expansion expansion) override;
   void forget(int helper, uint64_t tree) override;
   void report_step(int64_t next_version);
-  void start(const AssignMessage::Item& item, AssignMessage::Work work);
+  void start(Running& running, AssignMessage::Work work);
+  void cancel(const std::vector<TreeKey>& keys);
   void finish(TreeRecord&& record);
   void deliver(AssignMessage::Work work, bool last, TreeRecord&& record);
 
@@ -90,7 +96,7 @@ class SearchWorker : private SharePort {
   LoadReporter load_;
   SharingCounters shared_reported_;
   std::vector<Expansion> nothing_;  // scratch of pump
-  std::map<TreeKey, AssignMessage::Item> running_;
+  std::map<TreeKey, Running> running_;
   PhaseTimes phases_;
   EngineCounters reported_;
   bool evaluating_ = false;  // evaluations are no part of a step's report

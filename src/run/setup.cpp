@@ -31,6 +31,12 @@ void agree(World& world, const std::function<void()>& work) {
 }
 
 void check_layout(const Config& config, const World& world) {
+  if (config.learn.max_staleness > 0 && world.learns() && world.searches()) {
+    bad_input(
+        "[learn].max_staleness = {} needs ranks that search while others learn: start 2 ranks or more, or set it "
+        "to 0",
+        config.learn.max_staleness);
+  }
   // Helpers take expansions: as many at once as a problem has rollouts, or a tree has expansions under way.
   const SearchParams& search = config.search;
   const int64_t at_once = search.when == When::kAlways ? search.frontier_batch : search.group;

@@ -46,10 +46,16 @@ Training::Training(const Config& config, const Task& task, const ProblemSource& 
       checkpoints_(config, task, coordinator, folder, state_.checkpoint_seconds),
       budget_(TimeBudget::of_run(config.run.time_limit, state_.checkpoint_seconds)),
       shown_tokens_(state_.tokens_generated),
-      progress_("training", config.learn.steps, /*enabled=*/true) {}
+      progress_("training", config.learn.steps, /*enabled=*/true) {
+  if (config.learn.max_staleness == 0) return;
+  stream_.emplace(config, coordinator, finished_,
+                  [this](int64_t problem, TreeKey key) { return make_item(problem, key); });
+}
 
 bool Training::run() {
   coordinator_.publish(weights_, state_.step);
+  next_problem_ = state_.next_problem;
+  if (stream_) stream_->restore(state_.pending, state_.step);
   if (evaluation_due() && !evaluate_now()) return false;
   while (state_.step < config_.learn.steps) {
     if (stopping() || !one_step() || stopping()) return false;
@@ -75,8 +81,7 @@ bool Training::one_step() {
   StepSeconds seconds;
   StepBatch batch;
   std::vector<TreeRecord> grown;
-  next_problem_ = state_.next_problem;
-  if (!grow_batch(batch, grown)) return false;
+  if (!(stream_ ? gather_batch(batch, grown) : grow_batch(batch, grown))) return false;
   seconds.wait = total.seconds();
 
   const Stopwatch learning;
@@ -94,12 +99,17 @@ bool Training::one_step() {
   ++state_.step;
   state_.next_problem = next_problem_;
   state_.tokens_generated = tokens_generated();
+  if (stream_) state_.pending = stream_->pending();
   state_.tokens_trained += stats.trained_tokens;
   state_.learn_seconds = seconds.learn;
   if (stats.updates == stats.skipped_updates) ++state_.skipped_steps;
   finished_.clear();
   reports_ = 0;
   coordinator_.publish(weights_, state_.step);
+  if (stream_) {  // search goes on at once
+    stream_->published();
+    stream_->begin(state_.step, next_problem_);
+  }
   seconds.weights = publishing.seconds() + coordinator_.take_weights_seconds();
 
   seconds.total = total.seconds();
@@ -182,31 +192,38 @@ bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
     const int64_t missing = wanted - useful;
     const double share = wave == 0 ? 1.0 : std::max(0.2, static_cast<double>(useful) / static_cast<double>(batch.seen));
     const auto count = std::min(wanted, static_cast<int64_t>(std::ceil(static_cast<double>(missing) / share)));
-    if (!grow(next_problems(count, place), detail_, grown)) return false;
-    place += count;
+    std::vector<AssignMessage::Item> items;
+    for (int64_t i = 0; i < count; ++i) {
+      items.push_back(make_item(next_problem_++, {.round = 0, .step = state_.step + 1, .problem_index = place++}));
+    }
+    if (!grow(std::move(items), detail_, grown)) return false;
     batch = choose_batch(grown, wanted, config_.credit);
     if (static_cast<int64_t>(batch.trees.size()) >= wanted) break;
   }
   return true;
 }
 
-std::vector<AssignMessage::Item> Training::next_problems(int64_t count, int64_t first_place) {
-  std::vector<AssignMessage::Item> items;
-  for (int64_t i = 0; i < count; ++i) {
-    AssignMessage::Item item;
-    item.problem = problems_.problem(Split::kTrain, next_problem_++);
-    item.key = {.round = 0,
-                .step = state_.step + 1,
-                .problem_index = first_place + i,
-                .problem_key = item.problem.key,
-                .attempt = 0};
-    item.work = work_of(config_.search.when);
-    item.samples = config_.search.group;
-    item.temperature = config_.search.temperature;
-    item.top_p = config_.search.top_p;
-    items.push_back(std::move(item));
-  }
-  return items;
+// The same from the stream: problems of several versions.
+bool Training::gather_batch(StepBatch& batch, std::vector<TreeRecord>& used) {
+  const auto between = [&] {
+    progress_.update(state_.step, detail_);
+    stopping();
+  };
+  if (stream_->gather(state_.step + 1, state_.step, next_problem_, between, batch, used)) return true;
+  unfinished_ = std::move(used);
+  return false;
+}
+
+AssignMessage::Item Training::make_item(int64_t problem, TreeKey key) const {
+  AssignMessage::Item item;
+  item.problem = problems_.problem(Split::kTrain, problem);
+  item.key = key;
+  item.key.problem_key = item.problem.key;
+  item.work = work_of(config_.search.when);
+  item.samples = config_.search.group;
+  item.temperature = config_.search.temperature;
+  item.top_p = config_.search.top_p;
+  return item;
 }
 
 bool Training::evaluation_due() const {
@@ -233,7 +250,7 @@ bool Training::evaluate_now() {
   }
   std::vector<TreeRecord> groups;
   if (!grow(std::move(items), "evaluating", groups)) return false;
-  state_.evaluation_tokens += tokens_generated() - state_.tokens_generated;
+  for (const TreeRecord& group : groups) state_.evaluation_tokens += group.tokens_generated;
   state_.tokens_generated = tokens_generated();
   shown_tokens_ = state_.tokens_generated;
   const Evaluation evaluation = evaluate(groups, config_.eval.samples);
@@ -247,8 +264,10 @@ bool Training::evaluate_now() {
   return true;
 }
 
+// What waits in the stream counts when it is used.
 int64_t Training::tokens_generated() const {
-  return earlier_tokens_ + coordinator_.tokens_generated();
+  const int64_t all = earlier_tokens_ + coordinator_.tokens_generated();
+  return stream_ ? all + stream_->earlier_tokens() - stream_->held_tokens() : all;
 }
 
 RunTotals Training::totals() const {
@@ -287,6 +306,9 @@ void Training::record_search(bool wait) {
 void Training::save_checkpoint() {
   const std::pair<int64_t, int64_t> now{state_.step, state_.evaluated_step};
   std::vector<TreeRecord> trees = std::move(unfinished_);
+  if (stream_) {
+    for (TreeRecord& tree : stream_->finished()) trees.push_back(std::move(tree));
+  }
   trees.insert(trees.end(), finished_.rest().begin(), finished_.rest().end());
   if (saved_ == now && trees.empty()) return;
   const Stopwatch watch;

@@ -3,6 +3,9 @@
 //   evaluate the base policy
 //   for each step:  grow a batch of trees ► choose what teaches ► train ► publish the new policy ► (evaluate, save)
 //
+// With [learn].max_staleness > 0 the batch comes from a stream of trees that grow while the learner learns
+// (run/tree_stream.h).
+//
 // Everything a reader of the run sees later (run.h5, progress, checkpoints) is written from here. One thread.
 //
 // A run is stopped by a signal or by its time limit, and can go on from a checkpoint: `state_` is always that of the
@@ -31,6 +34,7 @@
 #include "run/finished_trees.h"
 #include "run/metric_rows.h"
 #include "run/time_budget.h"
+#include "run/tree_stream.h"
 #include "store/run_writer.h"
 
 namespace deepsearch {
@@ -68,7 +72,8 @@ class Training {
   void report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds);
   // Grows waves of new problems until the step's batch is full or the waves are spent. False: interrupted.
   bool grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown);
-  std::vector<AssignMessage::Item> next_problems(int64_t count, int64_t first_place);
+  bool gather_batch(StepBatch& batch, std::vector<TreeRecord>& used);
+  AssignMessage::Item make_item(int64_t problem, TreeKey key) const;
   void remember(std::vector<TreeRecord> grown);
   int64_t tokens_generated() const;
   RunTotals totals() const;
@@ -95,6 +100,7 @@ class Training {
   int64_t shown_tokens_ = 0;
   double logged_ = 0;
   double checkpoint_seconds_ = 0;                          // since the last row
+  std::optional<TreeStream> stream_;                       // max_staleness > 0
   std::map<int64_t, std::vector<TreeRecord>> unreported_;  // by step: trees whose ranks' reports have not come yet
   Stopwatch elapsed_;
   std::string detail_;

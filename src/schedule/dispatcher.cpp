@@ -50,6 +50,11 @@ void Dispatcher::queued(int64_t problems) {
   in_flight_ = std::clamp<int64_t>((waiting_ + n - 1) / n, 1, params_.problems_in_flight);
 }
 
+void Dispatcher::withdrawn(int64_t problems) {
+  if (problems > waiting_) failure("{} problems withdrawn of {} that wait", problems, waiting_);
+  waiting_ -= problems;
+}
+
 void Dispatcher::finished(int rank) {
   const int index = index_of(rank);
   lift(index);

@@ -47,8 +47,9 @@ class Dispatcher {
   Dispatcher(std::vector<int> ranks, const DispatchParams& params);
 
   // What happened. Unknown ranks are an internal error.
-  void queued(int64_t problems);  // more of them at the end of the queue
-  void finished(int rank);        // it has finished one problem
+  void queued(int64_t problems);     // more of them at the end of the queue
+  void withdrawn(int64_t problems);  // fewer in the queue
+  void finished(int rank);           // it has finished one problem
   void told(int rank, const Load& load);
   // Nothing is queued or under way any more, whatever was: after a step that was broken off.
   void clear();

@@ -117,12 +117,15 @@ void Forest::finish(uint64_t handle) {
   growing_.erase(place);
 }
 
+void Forest::cancel(uint64_t handle) {
+  const auto place = growing_.find(handle);
+  if (place == growing_.end()) return;
+  place->second.episode->cancel();
+  finish(handle);
+}
+
 void Forest::cancel_all() {
-  while (!growing_.empty()) {
-    const uint64_t handle = growing_.begin()->first;
-    growing_.begin()->second.episode->cancel();
-    finish(handle);
-  }
+  while (!growing_.empty()) cancel(growing_.begin()->first);
 }
 
 std::vector<TreeRecord> Forest::take_finished() {

@@ -39,6 +39,8 @@ class Forest {
 
   // One poll of the generator; feeds what came, submits what is wanted next. Returns expansions taken.
   int64_t pump();
+  // Ends an episode with kCancelled; its record is among the finished ones. No effect when it is not growing.
+  void cancel(uint64_t handle);
   // Ends all growing episodes with kCancelled; their records are among the finished ones.
   void cancel_all();
   // Finished records since the last call, in order of finishing.

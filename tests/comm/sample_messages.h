@@ -139,7 +139,9 @@ inline std::vector<AnyMessage> sample_messages() {
                                          .token_versions = {5, 6}});
   ForgetMessage forget;
   forget.tree = 77;
-  return {assign, tree, weights, heartbeat, control, report, load, share, expand, expanded, forget};
+  CancelMessage cancel;
+  cancel.keys = {{.round = 1, .step = 2, .problem_index = 3, .problem_key = 4, .attempt = 5}};
+  return {assign, tree, weights, heartbeat, control, report, load, share, expand, expanded, forget, cancel};
 }
 
 }  // namespace deepsearch::testing

@@ -228,6 +228,7 @@ TEST(Sharing, RefusesWhatDoesNotFit) {
   const RuleVerifier verifier = hashed_verifier();
   Cluster cluster(2, 3, small_params(), verifier);
   SharingGenerator& sharing = cluster.ranks[1]->sharing;
+  sharing.set_version(0);
   SharedRequest foreign;
   foreign.request.tree = SharingGenerator::first_handle(0);
   foreign.request.path = {{.node = 0, .n_tokens = 3}};
