@@ -61,6 +61,8 @@ struct Mailbox::Impl {
   size_t pieces_taken = 0;
   std::deque<SharedBytes> loopback;
   std::deque<Envelope> ready;
+  int64_t messages_sent = 0;
+  int64_t messages_received = 0;
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
   double seconds_serialising = 0;
@@ -163,6 +165,7 @@ void Mailbox::Impl::finish_piece(int from, Incoming& in) {
 void Mailbox::Impl::deliver(int from, const char* bytes, size_t size) {
   const Stopwatch watch;
   ready.push_back({from, unpack_message(bytes, size)});
+  ++messages_received;
   seconds_serialising += watch.seconds();
 }
 
@@ -196,6 +199,7 @@ void Mailbox::Impl::queue(int to, const SharedBytes& bytes) {
   if (to < 0 || to >= world.size) {
     failure("{}: cannot send to rank {}: ranks are 0 to {}", world.describe_rank(world.rank), to, world.size - 1);
   }
+  ++messages_sent;
   bytes_sent += static_cast<int64_t>(bytes->size());
   if (to == world.rank) {
     loopback.push_back(bytes);
@@ -264,6 +268,12 @@ void Mailbox::flush(double timeout_seconds) {
   }
 }
 
+int64_t Mailbox::messages_sent() const {
+  return impl_->messages_sent;
+}
+int64_t Mailbox::messages_received() const {
+  return impl_->messages_received;
+}
 int64_t Mailbox::bytes_sent() const {
   return impl_->bytes_sent;
 }

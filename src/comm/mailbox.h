@@ -41,6 +41,8 @@ class Mailbox {
   std::optional<Envelope> receive();                     // at once
   std::optional<Envelope> wait(double timeout_seconds);  // sleeps between looks, so an idle rank leaves its core alone
   void flush(double timeout_seconds);                    // until all sends have left
+  int64_t messages_sent() const;  // send_all: one for each receiver
+  int64_t messages_received() const;
   int64_t bytes_sent() const;
   int64_t bytes_received() const;
   double seconds_serialising() const;

@@ -1,15 +1,24 @@
+#include <cmath>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "comm/mailbox.h"
+#include "comm/world.h"
 #include "commands/commands.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/log.h"
 #include "core/progress.h"
+#include "core/signals.h"
 #include "core/timer.h"
+#include "run/setup.h"
+#include "run/simulated_run.h"
 #include "simulate/cluster_simulation.h"
 #include "simulate/report.h"
 
@@ -22,6 +31,8 @@ struct Options {
   std::vector<std::string> overrides;
   std::string json;
   bool explain = false;
+  bool real = false;
+  bool only_sharing = false;
 };
 
 // One column of the table.
@@ -73,32 +84,114 @@ void print_table(const std::vector<Column>& columns) {
   number("messages a second at the coordinator", &ClusterFigures::messages_per_second);
   percent("  its time at work", &ClusterFigures::coordinator_busy);
   number("messages, a step", &ClusterFigures::messages);
+  number("  received", &ClusterFigures::messages_received);
   number("GB sent, a step", &ClusterFigures::gigabytes);
+  percent("late decode steps, of the time decoding", &ClusterFigures::late_share);
 }
 
-int simulate_command(const Options& options) {
+nlohmann::ordered_json json_of(const ClusterFigures& f) {
+  return {{"step_seconds", f.step_seconds},
+          {"search_seconds", f.search_seconds},
+          {"ideal_seconds", f.ideal_seconds},
+          {"ratio", f.ratio},
+          {"busy_until_95", {{"mean", f.busy_mean}, {"min", f.busy_min}}},
+          {"busy_until_last", {{"mean", f.whole_mean}, {"min", f.whole_min}}},
+          {"seconds",
+           {{"decoding", f.decoding},
+            {"starting", f.starting},
+            {"starved", f.starved},
+            {"tail", f.tail},
+            {"learning", f.learning},
+            {"publishing", f.publishing}}},
+          {"batch", f.batch},
+          {"waiting", f.waiting},
+          {"tokens_per_second", f.tokens_per_second},
+          {"lent_share", f.lent_share},
+          {"resent_share", f.resent_share},
+          {"leases", f.leases},
+          {"coordinator", {{"messages_per_second", f.messages_per_second}, {"busy", f.coordinator_busy}}},
+          {"messages", f.messages},
+          {"messages_received", f.messages_received},
+          {"gigabytes", f.gigabytes},
+          {"late_share", f.late_share}};
+}
+
+void print(const Options& options, const ClusterParams& params, const std::vector<IdealStep>& ideal,
+           const std::vector<Column>& columns, double took) {
+  if (!options.json.empty()) {
+    nlohmann::ordered_json json = {{"search_ranks", params.cluster.search_ranks},
+                                   {"problems", params.cluster.problems},
+                                   {"steps", params.cluster.steps},
+                                   {"seconds", took}};
+    for (const Column& column : columns) json["figures"][column.name] = json_of(column.figures);
+    const std::string text = json.dump(2) + "\n";
+    if (options.json == "-") {
+      std::fputs(text.c_str(), stdout);
+      return;
+    }
+    write_file_atomically(options.json, text);
+  }
+  const IdealStep& first = ideal.front();
+  fmt::print(
+      "{} search ranks, {} steps of {} problems; first step: {} tokens, {:.4g} s of work a rank, longest tree alone "
+      "{:.4g} s, mean {:.4g} s\n\n",
+      params.cluster.search_ranks, params.cluster.steps, params.cluster.problems,
+      format_count(std::llround(first.sequence_tokens)), first.work_seconds, first.longest_seconds,
+      first.mean_tree_seconds);
+  print_table(columns);
+  fmt::print("\nin {:.1f} s\n", took);
+}
+
+// With and without sharing: simulated, and where `real` gives traces, as real processes.
+using RealTrace = std::function<std::optional<ClusterTrace>(bool share)>;
+void compare(const Options& options, const ClusterParams& params, bool speaks, const RealTrace& real) {
+  const Stopwatch watch;
+  std::vector<IdealStep> ideal;
+  if (speaks) ideal = ideal_steps(params);
+  std::vector<Column> columns;
+  std::vector<bool> kinds = {true};
+  if (!options.only_sharing) kinds.push_back(false);
+  for (const bool share : kinds) {
+    const std::string name = share ? "sharing" : "no sharing";
+    if (speaks) {
+      columns.push_back({name, figures_of(params, ClusterSimulation(params, share).run(), ideal)});
+    }
+    if (!real) continue;
+    const std::optional<ClusterTrace> trace = real(share);
+    if (trace) columns.push_back({name + ", real", figures_of(params, *trace, ideal)});
+  }
+  if (speaks) print(options, params, ideal, columns, watch.seconds());
+}
+
+int real_command(const Options& options, CommandLine& line) {
+  World world(line.argc, line.argv);
+  try {
+    install_stop_signals();
+    ClusterParams params;
+    agree(world, [&] {
+      params = read_cluster(options.path, options.overrides);
+      world.assign_roles(ranks_of(params, world.size()));
+    });
+    start_log(world.who(), LogLevel::kWarning, /*to_terminal=*/true);
+    Mailbox mailbox(world);
+    compare(options, params, world.is_coordinator(),
+            [&](bool share) { return run_simulated(world, mailbox, params, share); });
+  } catch (const AgreedError& error) {
+    throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
+  } catch (const std::exception& error) {
+    world.abort("simulating", error.what(), kExitFailure);
+  }
+  return kExitOk;
+}
+
+int simulate_command(const Options& options, CommandLine& line) {
   if (options.explain) {
     ClusterParams defaults;
     fmt::print("{}", explain_config([&](ConfigVisitor& v) { defaults.describe(v); }));
     return kExitOk;
   }
-  const ClusterParams params = read_cluster(options.path, options.overrides);
-  const Stopwatch watch;
-  const std::vector<IdealStep> ideal = ideal_steps(params);
-  std::vector<Column> columns;
-  for (const bool share : {true, false}) {
-    const ClusterTrace trace = ClusterSimulation(params, share).run();
-    columns.push_back({share ? "sharing" : "no sharing", figures_of(params, trace, ideal)});
-  }
-  const IdealStep& first = ideal.front();
-  fmt::print(
-      "{} search ranks, {} steps of {} problems; first step: {} tokens, {:.4g} s of work a rank, longest tree "
-      "alone {:.4g} s, mean {:.4g} s\n\n",
-      params.cluster.search_ranks, params.cluster.steps, params.cluster.problems,
-      format_count(std::llround(first.sequence_tokens)), first.work_seconds, first.longest_seconds,
-      first.mean_tree_seconds);
-  print_table(columns);
-  fmt::print("\nsimulated in {:.1f} s\n", watch.seconds());
+  if (options.real) return real_command(options, line);
+  compare(options, read_cluster(options.path, options.overrides), /*speaks=*/true, {});
   return kExitOk;
 }
 
@@ -113,7 +206,10 @@ void add_simulate(CLI::App& app, CommandLine& line) {
       ->allow_extra_args(false);
   command->add_option("--json", options->json, "File to write the figures to; \"-\": stdout, and no tables");
   command->add_flag("--explain", options->explain, "Print every key with meaning, unit, range and default");
-  command->callback([options, &line] { line.chosen = [options] { return simulate_command(*options); }; });
+  command->add_flag("--real", options->real,
+                    "And as real processes: start it with mpirun, a process a search rank and one more");
+  command->add_flag("--only-sharing", options->only_sharing, "Leave out the columns without sharing");
+  command->callback([options, &line] { line.chosen = [options, &line] { return simulate_command(*options, line); }; });
 }
 
 }  // namespace deepsearch

@@ -87,6 +87,7 @@ ClusterTrace ClusterSimulation::run(const Seen& seen) {
       case Event::Kind::kArrival: {
         Message message = std::move(post_[event.what]);
         free_post_.push_back(event.what);
+        ++trace_.messages_received;
         arrived(event.rank, std::move(message), event.time);
         break;
       }
@@ -138,20 +139,6 @@ void ClusterSimulation::coordinate(double now) {
   carry_out(dispatcher_.decide(), done);
   trace_.coordinator_seconds += done - now;
   free_at_ = done;
-}
-
-// Of the recorded trajectories, what several have in common counted once.
-static int64_t trained_tokens(const TreeRecord& record) {
-  std::vector<bool> seen(record.nodes.size());
-  int64_t tokens = 0;
-  for (const RecordedLeaf& leaf : record.recorded) {
-    for (int32_t node = leaf.leaf; node >= 0 && !seen[static_cast<size_t>(node)];
-         node = record.nodes[static_cast<size_t>(node)].parent) {
-      seen[static_cast<size_t>(node)] = true;
-      tokens += record.nodes[static_cast<size_t>(node)].n_tokens;
-    }
-  }
-  return tokens;
 }
 
 void ClusterSimulation::handle(Message&& message, double now) {

@@ -167,6 +167,7 @@ ClusterFigures figures_of(const ClusterParams& params, const ClusterTrace& trace
   f.lent_share = share_of(static_cast<double>(sharing.tokens_helped), tokens);
   f.resent_share = share_of(static_cast<double>(sharing.tokens_resent), tokens);
   f.messages = static_cast<double>(trace.messages) / steps;
+  f.messages_received = static_cast<double>(trace.messages_received) / steps;
   f.gigabytes = 1e-9 * static_cast<double>(trace.bytes) / steps;
   f.late_share = share_of(late, all.busy_seconds);
   return f;

@@ -51,6 +51,7 @@ struct ClusterFigures {
   double lent_share = 0;    // of the tokens: made for another rank's tree
   double resent_share = 0;  // prefix tokens sent to helpers, of the tokens decoded
   double messages = 0;      // a step, between any two ranks
+  double messages_received = 0;
   double gigabytes = 0;
   double late_share = 0;  // real processes: lateness of decode steps, of busy time
 };

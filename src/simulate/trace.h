@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "data/tree_record.h"
 #include "schedule/sharing.h"
 #include "simulate/timed_engine.h"
 
@@ -30,10 +31,14 @@ struct ClusterTrace {
   std::vector<RankTrace> ranks;
   int64_t messages_in = 0;  // at the coordinator
   int64_t messages_out = 0;
-  int64_t messages = 0;            // between any two ranks, those included
+  int64_t messages = 0;            // sent between any two ranks, those included
+  int64_t messages_received = 0;   // of them
   int64_t bytes = 0;               // of all messages, weights apart
   double coordinator_seconds = 0;  // at work
   int64_t leases_made = 0;
 };
+
+// Simulated tokens of a record's recorded trajectories, what several have in common counted once.
+int64_t trained_tokens(const TreeRecord& record);
 
 }  // namespace deepsearch
