@@ -5,10 +5,12 @@
 #include <map>
 #include <utility>
 
+#include "comm/delayed_mail.h"
 #include "comm/wire.h"
 #include "comm/world_impl.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/rng.h"
 #include "core/timer.h"
 
 namespace deepsearch {
@@ -43,7 +45,8 @@ struct Incoming {
 }  // namespace
 
 struct Mailbox::Impl {
-  explicit Impl(World& w) : world(w.impl()) {}
+  Impl(World& w, const Delay& delay)
+      : world(w.impl()), delayed(delay.longest, mix_all(delay.seed, static_cast<uint64_t>(w.rank()))) {}
 
   void post(int to, Outgoing& outgoing);
   void progress_sends();
@@ -63,6 +66,8 @@ struct Mailbox::Impl {
   std::deque<Envelope> ready;
   int64_t messages_sent = 0;
   int64_t messages_received = 0;
+  DelayedMail delayed;
+  Listener listener;
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
   double seconds_serialising = 0;
@@ -164,9 +169,15 @@ void Mailbox::Impl::finish_piece(int from, Incoming& in) {
 
 void Mailbox::Impl::deliver(int from, const char* bytes, size_t size) {
   const Stopwatch watch;
-  ready.push_back({from, unpack_message(bytes, size)});
+  Envelope envelope{from, unpack_message(bytes, size)};
   ++messages_received;
   seconds_serialising += watch.seconds();
+  if (listener) listener(from, envelope.message);
+  if (delayed.on()) {
+    delayed.hold(std::move(envelope), now_seconds());
+  } else {
+    ready.push_back(std::move(envelope));
+  }
 }
 
 void Mailbox::Impl::poll() {
@@ -189,6 +200,7 @@ std::optional<Envelope> Mailbox::Impl::next() {
   } else {
     progress_sends();
   }
+  if (delayed.on()) delayed.release(now_seconds(), ready);
   if (ready.empty()) return std::nullopt;
   Envelope envelope = std::move(ready.front());
   ready.pop_front();
@@ -208,9 +220,14 @@ void Mailbox::Impl::queue(int to, const SharedBytes& bytes) {
   }
 }
 
-Mailbox::Mailbox(World& world) : impl_(std::make_unique<Impl>(world)) {}
+Mailbox::Mailbox(World& world, const Delay& delay) : impl_(std::make_unique<Impl>(world, delay)) {}
+
+Mailbox::Mailbox(World& world)
+    : Mailbox(world, {.longest = world.params().test_delay_ms / 1e3,
+                      .seed = static_cast<uint64_t>(world.params().test_delay_seed)}) {}
 
 Mailbox::~Mailbox() {
+  impl_->listener = nullptr;
   if (impl_->outgoing.empty() && impl_->pieces_taken == 0) return;
   bool clean = std::uncaught_exceptions() == 0;
   if (clean) {
@@ -274,6 +291,14 @@ int64_t Mailbox::messages_sent() const {
 int64_t Mailbox::messages_received() const {
   return impl_->messages_received;
 }
+void Mailbox::take_in() {
+  impl_->poll();
+}
+
+void Mailbox::on_arrival(Listener listener) {
+  impl_->listener = std::move(listener);
+}
+
 int64_t Mailbox::bytes_sent() const {
   return impl_->bytes_sent;
 }

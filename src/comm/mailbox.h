@@ -1,12 +1,14 @@
 // Mailbox: typed messages between ranks. send() never waits for the receiver (buffers are kept until MPI is done with
 // them); receive() takes what has arrived, in order per sender. A message is a header (magic, version, kind, length,
 // checksum) and a cereal payload, in pieces of bounded size; anything malformed is an error that names the sender.
+// With [ranks].test_delay_ms, what is received is held back for random times (comm/delayed_mail.h).
 // One thread. One Mailbox for the life of a World: mail that a destroyed one had taken is lost. In a world of one rank,
 // messages to oneself go through memory.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +32,12 @@ struct Envelope {
 
 class Mailbox {
  public:
+  // How long messages are held back; the second form takes it from [ranks].test_delay_ms.
+  struct Delay {
+    double longest = 0;  // seconds; 0: not at all
+    uint64_t seed = 0;
+  };
+  Mailbox(World& world, const Delay& delay);
   explicit Mailbox(World& world);
   ~Mailbox();
   Mailbox(const Mailbox&) = delete;
@@ -43,6 +51,12 @@ class Mailbox {
   void flush(double timeout_seconds);                    // until all sends have left
   int64_t messages_sent() const;  // send_all: one for each receiver
   int64_t messages_received() const;
+  // Takes in what has come, to be received later: for code that is in the middle of something else.
+  void take_in();
+  // Called with every message as it arrives (before it is received; a test delay does not count), as often as there
+  // are messages; null: nobody. It must not use the mailbox.
+  using Listener = std::function<void(int from, const AnyMessage&)>;
+  void on_arrival(Listener listener);
   int64_t bytes_sent() const;
   int64_t bytes_received() const;
   double seconds_serialising() const;

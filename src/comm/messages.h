@@ -140,7 +140,7 @@ struct WeightsMessage {
   }
 };
 
-// every rank → coordinator.
+// every rank → coordinator, and coordinator → every rank.
 struct HeartbeatMessage {
   static constexpr MessageKind kKind = MessageKind::kHeartbeat;
   std::string host;
@@ -150,9 +150,13 @@ struct HeartbeatMessage {
   int64_t tokens_generated = 0;
   double busy_seconds = 0;
   int32_t stopping = 0;  // the signal this rank was asked to stop by, 0: none
+  // What it was in the middle of ("MPI_Ibcast with learner 0 (rank 2, host n1)") and for how long; "": nothing named.
+  std::string operation;
+  double operation_seconds = 0;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(host, phase, phase_seconds, trees_done, tokens_generated, busy_seconds, stopping);
+    archive(host, phase, phase_seconds, trees_done, tokens_generated, busy_seconds, stopping, operation,
+            operation_seconds);
   }
 };
 

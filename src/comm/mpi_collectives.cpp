@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/activity.h"
 #include "core/error.h"
 
 namespace deepsearch {
@@ -83,6 +84,7 @@ void MpiCollectives::broadcast(std::span<float> values, int root) {
 
 // Also moves the transfers under way: another rank may wait for one of them before it comes to this call.
 void MpiCollectives::wait_moving(MPI_Request request, const char* call, int peer) {
+  const CurrentOperation operation(call, peer);
   Backoff backoff(200);
   for (;;) {
     int done = 0;
@@ -90,6 +92,7 @@ void MpiCollectives::wait_moving(MPI_Request request, const char* call, int peer
     if (done != 0) return;
     transfers_->progress();
     if (while_waiting_) while_waiting_();
+    report_waiting();
     backoff.pause();
   }
 }

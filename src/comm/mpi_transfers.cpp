@@ -5,7 +5,9 @@
 #include <exception>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/error.h"
+#include "core/timer.h"
 
 namespace deepsearch {
 namespace {
@@ -225,13 +227,39 @@ void MpiTransfers::progress() {
   while (!units_.empty() && units_.front().phase == Unit::Phase::kDone) units_.pop_front();
 }
 
+// The first rank whose message has not come or not been taken; −1 when there is none any more.
+int MpiTransfers::awaited() const {
+  for (const Unit& unit : units_) {
+    for (size_t i = 0; i < unit.requests.size(); ++i) {
+      int done = 0;
+      if (unit.requests[i] == MPI_REQUEST_NULL) continue;
+      if (MPI_Request_get_status(unit.requests[i], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0) {
+        return unit.peers[i];
+      }
+    }
+  }
+  return -1;
+}
+
 void MpiTransfers::finish(uint64_t transfer) {
+  if (finished(transfer)) return;
+  constexpr double kLookForPeer = 0.2;  // seconds: who it is that is waited for is of interest to people only
+  CurrentOperation operation("MPI exchange of a sum");
+  Stopwatch since_progress;
   Backoff backoff(2000);
   for (;;) {
     const size_t before = units_.size();
     progress();
     if (finished(transfer)) return;
-    if (units_.size() != before) backoff = Backoff(2000);
+    if (units_.size() != before) {
+      backoff = Backoff(2000);
+      since_progress.restart();
+      report_progress();
+    } else if (since_progress.seconds() > kLookForPeer) {
+      since_progress.restart();
+      operation.with(awaited());
+    }
+    report_waiting();
     backoff.pause(1e-4);
   }
 }

@@ -54,6 +54,7 @@ class MpiTransfers {
   void post_gather(Unit& unit);
   void take_sum(Unit& unit);
   bool complete(Unit& unit);
+  int awaited() const;
   template <class Call>
   void post(Unit& unit, int rank, const char* name, Call&& call);
 

@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/timer.h"
 
@@ -197,6 +198,7 @@ void NcclCollectives::give_up(const char* operation, const std::string& why) {
 }
 
 void NcclCollectives::wait_until_made(ncclResult_t status, const char* operation) {
+  const CurrentOperation waiting(operation);
   const Stopwatch watch;
   Backoff backoff(200);
   while (status == ncclInProgress || (status == ncclSuccess && communicator_ == nullptr)) {
@@ -299,6 +301,7 @@ void NcclCollectives::pop_front() {
   spare_events_.push_back(operations_.front().done);
   operations_.pop_front();
   front_since_.restart();
+  report_progress();
 }
 
 void NcclCollectives::progress() {
@@ -336,6 +339,8 @@ bool NcclCollectives::finished(uint64_t transfer) const {
 }
 
 void NcclCollectives::finish(uint64_t transfer) {
+  if (finished(transfer)) return;
+  const CurrentOperation waiting(lasting(fmt::format("NCCL {}", operations_.front().name)));
   Backoff backoff(200);
   for (;;) {
     progress();
@@ -347,6 +352,7 @@ void NcclCollectives::finish(uint64_t transfer) {
     if (front.all_came && front_since_.seconds() > timeout_) {
       give_up(front.name, fmt::format("a peer did not answer within {:g} s", timeout_));
     }
+    report_waiting();
     backoff.pause();
   }
 }

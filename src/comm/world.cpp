@@ -13,6 +13,7 @@
 
 #include "comm/launch.h"
 #include "comm/world_impl.h"
+#include "core/activity.h"
 #include "core/error.h"
 
 namespace deepsearch {
@@ -77,7 +78,7 @@ void RanksParams::describe(ConfigVisitor& v) {
           share);
   v.field({.key = "heartbeat_seconds",
            .unit = "seconds",
-           .meaning = "time between the signs of life a rank sends to the coordinator",
+           .meaning = "time between the signs of life a rank sends to the coordinator, and the coordinator to all",
            .min = 0.01,
            .max = 3600},
           heartbeat_seconds);
@@ -87,6 +88,14 @@ void RanksParams::describe(ConfigVisitor& v) {
            .min = 0.1,
            .max = 1e6},
           stuck_seconds);
+  v.field({.key = "test_delay_ms",
+           .unit = "ms",
+           .meaning = "a test mode: what is received is held back for a random time up to this, in order per sender; "
+                      "0: not at all",
+           .min = 0,
+           .max = 60000},
+          test_delay_ms);
+  v.field({.key = "test_delay_seed", .unit = "", .meaning = "of those times", .min = 0}, test_delay_seed);
 }
 
 std::string World::Impl::name_of(int world_rank) const {
@@ -113,12 +122,14 @@ void check_mpi(int code, const World::Impl& world, const char* call, int peer) {
 }
 
 void wait_all(std::vector<MPI_Request>& requests, const World::Impl& world, const char* call, int peer) {
+  const CurrentOperation operation(call, peer);
   Backoff backoff(200);
   for (;;) {
     int done = 0;
     check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), world, call,
               peer);
     if (done != 0) return;
+    report_waiting();
     backoff.pause();
   }
 }

@@ -14,6 +14,9 @@
 
 namespace deepsearch {
 
+// Set-up (a GPU, large files) may take this many times [ranks].stuck_seconds.
+constexpr double kSetUpFactor = 5;
+
 enum class Role { kSearch, kLearner, kBoth };
 
 struct RanksParams {
@@ -23,6 +26,8 @@ struct RanksParams {
   bool share = true;                // search ranks help each other (schedule/dispatcher.h)
   double heartbeat_seconds = 2.0;
   double stuck_seconds = 60.0;  // a rank that has been silent for longer is named and the job ends
+  double test_delay_ms = 0;     // a test mode: Mailbox holds messages back (comm/delayed_mail.h)
+  int64_t test_delay_seed = 1;
 
   void describe(ConfigVisitor& v);
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -52,7 +53,7 @@ void AtomicFile::drop() {
 }
 
 void AtomicFile::write(std::string_view bytes) {
-  constexpr size_t kChunk = size_t{1} << 30;  // Linux writes at most 2 GiB − 4 KiB a call
+  constexpr size_t kChunk = size_t{64} << 20;  // small enough that a slow disk shows progress
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kChunk));
     if (written < 0) {
@@ -60,10 +61,13 @@ void AtomicFile::write(std::string_view bytes) {
       fail_with_errno("write", path_, errno);
     }
     bytes.remove_prefix(static_cast<size_t>(written));
+    report_progress();
   }
 }
 
 void AtomicFile::publish() {
+  const CurrentOperation operation("fsync of a file");
+  report_progress();
   if (::fsync(descriptor_) != 0) fail_with_errno("write", path_, errno);
   // Network file systems report a full quota only here.
   if (::close(std::exchange(descriptor_, -1)) != 0 && errno != EINTR) fail_with_errno("write", path_, errno);

@@ -11,6 +11,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/timer.h"
 #include "learn/optimizer_update.h"
@@ -260,6 +261,7 @@ AdamW::Update AdamW::step() {
     update(b, step);
     gathers.push_back(publish(b));
     collectives_.progress();
+    report_progress();
   }
   for (Transfer& gather : gathers) wait(gather);
   return result;

@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "learn/aggregation.h"
@@ -151,13 +152,16 @@ std::vector<Work> Trainer::Impl::share(const std::vector<Row>& rows, int64_t ver
 
 void Trainer::Impl::backward(const Work& work, bool last, double temperature, const ChunkLoss& loss) {
   const at::Tensor states = output_states(decoder, work.batch);
+  report_progress();
   const at::Tensor gradient = head_backward(head_inputs(decoder, work.batch, states.detach(), temperature), loss);
+  report_progress();
   const bool tells = last && params.packing == Packing::kTree;
   decoder.on_gradients(!tells ? std::function<void(size_t)>() : [this](size_t group) {
     optimizer->gradients_ready(static_cast<int>(group));
     collectives.progress();
   });
   states.backward(gradient);
+  report_progress();
 }
 
 template <class LossOf>

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -24,7 +25,17 @@ Coordinator::Coordinator(World& world, Mailbox& mailbox, const RanksParams& para
       channel_(world),
       watchdog_(world, now_seconds()),
       dispatcher_(world.search_ranks(),
-                  {.problems_in_flight = params.problems_in_flight, .share = params.share && world.n_search() > 1}) {}
+                  {.problems_in_flight = params.problems_in_flight, .share = params.share && world.n_search() > 1}) {
+  mailbox_.on_arrival([this](int from, const AnyMessage& message) {
+    const auto* heartbeat = std::get_if<HeartbeatMessage>(&message);
+    heartbeat != nullptr ? watchdog_.heard(from, *heartbeat, now_seconds()) : watchdog_.heard(from, now_seconds());
+  });
+  while_waiting_.emplace([this] { give_signs_of_life(); }, params.heartbeat_seconds);
+}
+
+Coordinator::~Coordinator() {
+  mailbox_.on_arrival(nullptr);
+}
 
 std::vector<int> Coordinator::others() const {
   std::vector<int> ranks;
@@ -61,7 +72,6 @@ void Coordinator::assign(int rank, int64_t count) {
 }
 
 void Coordinator::handle(Envelope&& envelope) {
-  watchdog_.heard(envelope.from, now_seconds());
   if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
     if (tree->last) {
       dispatcher_.finished(envelope.from);
@@ -73,7 +83,6 @@ void Coordinator::handle(Envelope&& envelope) {
     if (report->last) ++goodbyes_;
     if (!report->last) reports_.push_back(std::move(*report));
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
-    watchdog_.heard(envelope.from, *heartbeat, now_seconds());
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
     if (control->command == ControlMessage::Command::kSaved) --saving_;
@@ -94,6 +103,7 @@ void Coordinator::listen(bool wait) {
     handle(std::move(*envelope));
     envelope = mailbox_.receive();
   }
+  report_progress();
 }
 
 void Coordinator::add(std::vector<AssignMessage::Item> items) {
@@ -105,16 +115,16 @@ void Coordinator::serve() {
   dispatch();
   const bool worked = local_ != nullptr && local_->pump();
   listen(/*wait=*/!worked);
-  abort_if_silent("growing trees");
+  abort_if_silent();
 }
 
 Harvest Coordinator::grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t)>& progress) {
+  enter_phase("growing trees");
   std::set<TreeKey> wanted;
   for (const AssignMessage::Item& item : items) wanted.insert(item.key);
   awaited_ = wanted;
   dispatcher_.queued(static_cast<int64_t>(items.size()));
   queue_.insert(queue_.begin(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
-  watch_anew();
   Harvest harvest;
   while (!awaited_.empty() && !harvest.interrupted) {
     serve();
@@ -141,9 +151,19 @@ void Coordinator::cancel(const std::vector<TreeKey>& keys) {
   }
 }
 
-void Coordinator::abort_if_silent(const char* phase) {
-  watchdog_.heard(world_.rank(), now_seconds());
-  if (const auto silent = watchdog_.silent(now_seconds())) world_.abort(phase, silent->text, kExitFailure);
+void Coordinator::abort_if_silent() {
+  const double now = now_seconds();
+  watchdog_.listened(now);
+  watchdog_.heard(world_.rank(), now);
+  if (const auto silent = watchdog_.silent(now)) world_.abort(current_activity().phase, silent->text, kExitFailure);
+}
+
+// Also called in the middle of sums and files (core/activity.h): messages are taken in, not handled.
+void Coordinator::give_signs_of_life() {
+  if (world_.size() == 1) return;
+  mailbox_.take_in();
+  mailbox_.send_all(others(), sign_of_life(world_));
+  abort_if_silent();
 }
 
 void Coordinator::move_weights() {
@@ -157,11 +177,8 @@ void Coordinator::move_weights() {
 
 void Coordinator::finish_weights() {
   if (!sending_) return;
-  watch_anew();
-  while (sending_) {
-    listen(/*wait=*/true);
-    abort_if_silent("sending weights");
-  }
+  enter_phase("sending weights");
+  while (sending_) listen(/*wait=*/true);
 }
 
 void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version) {
@@ -194,6 +211,7 @@ void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t p
 }
 
 void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
+  enter_phase("learning");
   const std::vector<int> learners = other_learners();
   if (learners.empty()) return;
   for (const TreeRecord& tree : trees) {
@@ -208,6 +226,7 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
 }
 
 void Coordinator::save(const std::filesystem::path& folder, int64_t step) {
+  enter_phase("saving a checkpoint");
   if (local_ != nullptr) local_->flush();
   saving_ = static_cast<int>(others().size());
   ControlMessage save;
@@ -222,6 +241,8 @@ void Coordinator::saved() {
 }
 
 void Coordinator::stop_all(const std::string& why) {
+  enter_phase("ending");
+  while_waiting_.reset();
   ControlMessage stop;
   stop.command = ControlMessage::Command::kStop;
   stop.why = why;

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,7 +20,7 @@
 #include "comm/watchdog.h"
 #include "comm/weights_channel.h"
 #include "comm/world.h"
-#include "core/timer.h"
+#include "core/activity.h"
 #include "run/search_worker.h"
 #include "schedule/dispatcher.h"
 
@@ -35,6 +36,9 @@ class Coordinator {
  public:
   // `local` is the worker of a world of one, else null. `sent_as`: how weights travel (run/flat_weights.h).
   Coordinator(World& world, Mailbox& mailbox, const RanksParams& params, SearchWorker* local, DType sent_as);
+  ~Coordinator();
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
 
   // Grows all items under the current policy, before what else waits. `progress(items done)` is called as they come.
   Harvest grow(std::vector<AssignMessage::Item> items, const std::function<void(int64_t items_done)>& progress);
@@ -42,11 +46,9 @@ class Coordinator {
   // Or in pieces: work is added at the end of the queue, is done whenever this rank serves or keeps alive, and its
   // records are taken as they are there.
   void add(std::vector<AssignMessage::Item> items);
-  void
-  serve();  // one round: hands work out, does some of it here, takes messages in; sleeps when there is nothing to do
+  // One round: hands work out, does some of it here, takes messages in; sleeps when there is nothing to do.
+  void serve();
   std::vector<TreeMessage> take_records() { return std::exchange(records_, {}); }
-  // This rank did other things than listen: silence counts from now.
-  void watch_anew() { watchdog_ = Watchdog(world_, now_seconds()); }
   // Ends what is under way of these, and forgets what waits. Records of the former still come.
   void cancel(const std::vector<TreeKey>& keys);
 
@@ -88,7 +90,8 @@ class Coordinator {
   void listen(bool wait);
   void move_weights();
   void finish_weights();
-  void abort_if_silent(const char* phase);
+  void abort_if_silent();
+  void give_signs_of_life();
   std::vector<int> others() const;
   std::vector<int> other_learners() const;
 
@@ -102,6 +105,7 @@ class Coordinator {
   double weights_seconds_ = 0;
   int64_t weights_bytes_ = 0;
   Watchdog watchdog_;
+  std::optional<WhileWaiting> while_waiting_;  // until stop_all(): signs of life to all, and a look at theirs
   int64_t policy_version_ = 0;
   std::deque<AssignMessage::Item> queue_;
   Dispatcher dispatcher_;

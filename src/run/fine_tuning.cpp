@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.h"
+#include "comm/stuck_watch.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -180,9 +181,11 @@ int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& r
   const Stopwatch watch;
   Reporter report(speaks, metrics ? &*metrics : nullptr,
                   sft_updates(static_cast<int64_t>(inputs.data.rows.size()), config.sft));
+  std::optional<StuckWatch> stuck_watch(std::in_place, world);
   const ModelWeights trained =
       fine_tune(inputs.start, inputs.data.rows, inputs.held_out.rows, config.sft, learn,
                 static_cast<uint64_t>(config.run.seed), *collectives, [&](const SftProgress& now) { report(now); });
+  stuck_watch.reset();  // the others wait while one saves
   if (speaks) report.finish(watch.seconds());
   if (stop_requested()) {
     if (speaks) log_warning("stopped by signal {}; nothing was written", stop_signal());

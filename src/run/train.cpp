@@ -8,6 +8,8 @@
 #include "comm/collectives.h"
 #include "comm/gpu.h"
 #include "comm/mailbox.h"
+#include "comm/stuck_watch.h"
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -19,6 +21,7 @@
 #include "run/checkpoint_optimizer.h"
 #include "run/coordinator.h"
 #include "run/flat_weights.h"
+#include "run/rank_map.h"
 #include "run/ranks.h"
 #include "run/resume.h"
 #include "run/search_worker.h"
@@ -105,6 +108,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   World& world = rank.world;
   use_gpu(gpu_of(world));
   if (world.is_coordinator()) log_info("{}", gpu_summary());
+  log_rank_map(world, rank.config);
   Mailbox mailbox(world);
   const TaskVerifier verifier(rank.task);
   std::optional<SearchWorker> worker;
@@ -193,12 +197,15 @@ int run_train(World& world, TrainRequest& request) {
   log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
   if (world.is_coordinator()) log_start(rank);
 
+  StuckWatch stuck_watch(world);
+  stuck_watch.log_to(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
+  enter_phase(kSetUpPhase);
   Ending ending;
   std::optional<RunWriter> store;
   std::optional<PartWriter> part;
   request.phase = world.learns() ? "training" : "searching";
   run_roles(rank, ending, store, part);
-  request.phase = "closing files";
+  enter_phase(request.phase = "closing files");
   if (part) part->close();  // before run.h5 is finished, so that it links to whole files
   const std::vector<std::string> parts = world.gather_text(
       part ? part_path({}, world.search_index(), rank.attempt, 1).filename().string() : "", world.coordinator_rank());

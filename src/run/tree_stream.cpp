@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/signals.h"
 
 namespace deepsearch {
@@ -132,7 +133,7 @@ std::vector<RunAhead::Age> TreeStream::ages(int64_t step) const {
 
 bool TreeStream::gather(int64_t step, int64_t version, int64_t& next_problem, const std::function<void()>& between,
                         StepBatch& batch, std::vector<TreeRecord>& used) {
-  coordinator_.watch_anew();
+  enter_phase("growing trees");
   take_in();
   drop_old(step, used, batch);
   for (;;) {

@@ -89,6 +89,8 @@ inline std::vector<AnyMessage> sample_messages() {
   heartbeat.trees_done = 6;
   heartbeat.tokens_generated = 7000;
   heartbeat.busy_seconds = 1.5;
+  heartbeat.operation = "MPI_Ibcast with learner 0";
+  heartbeat.operation_seconds = 0.75;
   ControlMessage control;
   control.command = ControlMessage::Command::kStop;
   control.why = "enough";

@@ -51,12 +51,41 @@ TEST(Watchdog, NamesRoleRankHostPhaseAndSeconds) {
             "12.0 s)");
 }
 
-TEST(Watchdog, ARankThatNeverSpokeCountsFromTheStart) {
+TEST(Watchdog, SaysTheOperationARankWasIn) {
   Watchdog watchdog = watch_three();
-  watchdog.heard(0, beat("x", 0), 1050);
-  watchdog.heard(1, beat("x", 0), 1050);
-  EXPECT_FALSE(watchdog.silent(1060.0));
-  const auto silent = watchdog.silent(1060.5);
+  for (int rank = 0; rank < 3; ++rank) watchdog.heard(rank, 1010 + rank);
+  HeartbeatMessage message = beat("learning", 5.0);
+  message.operation = "MPI_Ibcast with learner 1 (rank 3, host n3)";
+  message.operation_seconds = 2.0;
+  watchdog.heard(0, message, 1010);
+  const auto silent = watchdog.silent(1071);
+  ASSERT_TRUE(silent);
+  EXPECT_THAT(silent->text, HasSubstr("search 0 (rank 0, host n0)"));
+  EXPECT_THAT(silent->text, HasSubstr("it was last in phase 'learning' (for 5.0 s), in MPI_Ibcast with learner 1 (rank "
+                                      "3, host n3) (for 2.0 s)"));
+}
+
+TEST(Watchdog, TimeInWhichNobodyListenedIsNobodysSilence) {
+  Watchdog watchdog = watch_three();
+  for (int rank = 0; rank < 3; ++rank) watchdog.heard(rank, beat("x", 0), 1000);
+  watchdog.listened(1010);  // a short gap counts
+  watchdog.listened(1500);  // 490 s of learning do not
+  EXPECT_FALSE(watchdog.silent(1540));
+  watchdog.heard(0, 1540);
+  watchdog.heard(1, 1540);
+  for (double now = 1510; now <= 1552; now += 10) watchdog.listened(now);
+  const auto silent = watchdog.silent(1552);
+  ASSERT_TRUE(silent);
+  EXPECT_EQ(silent->rank, 2);
+  EXPECT_DOUBLE_EQ(silent->seconds, 62);
+}
+
+TEST(Watchdog, ARankThatNeverSpokeHasTimeForSetUp) {
+  Watchdog watchdog = watch_three();
+  watchdog.heard(0, beat("x", 0), 1290);
+  watchdog.heard(1, beat("x", 0), 1290);
+  EXPECT_FALSE(watchdog.silent(1300.0));
+  const auto silent = watchdog.silent(1300.5);
   ASSERT_TRUE(silent);
   EXPECT_THAT(silent->text, HasSubstr("learner 0 (rank 2, host n2)"));
   EXPECT_THAT(silent->text, HasSubstr("no heartbeat at all"));

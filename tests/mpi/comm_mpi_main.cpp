@@ -18,10 +18,12 @@
 #include "comm/collectives.h"
 #include "comm/mailbox.h"
 #include "comm/sample_messages.h"
+#include "comm/stuck_watch.h"
 #include "comm/watchdog.h"
 #include "comm/weights_channel.h"
 #include "comm/world.h"
 #include "comm/world_impl.h"
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/timer.h"
 
@@ -154,6 +156,33 @@ void check_send_all(World& world) {
   mailbox.flush(60.0);
   CHECK(mailbox.wait(60.0).has_value());
   world.barrier("send_all");
+}
+
+// Every rank sends to rank 0, whose mail is held back: still whole, and in order per sender.
+void check_delayed(World& world) {
+  Mailbox mailbox(world, {.longest = 0.02, .seed = 7});
+  constexpr int kMessages = 60;
+  for (int i = 0; i < kMessages; ++i) mailbox.send(0, numbered(world.rank(), i, i % 7 == 0 ? 5'000'000 : 10));
+  int arrived = 0;
+  if (world.rank() == 0) {
+    mailbox.on_arrival([&](int, const AnyMessage&) { ++arrived; });
+    std::map<int, int> next;
+    int switches = 0;
+    int before = -1;
+    for (int got = 0; got < kMessages * world.size(); ++got) {
+      const auto envelope = mailbox.wait(60.0);
+      CHECK(envelope.has_value());
+      if (!envelope) return;
+      const auto& message = std::get<ControlMessage>(envelope->message);
+      CHECK(message.step == 1000 * envelope->from + next[envelope->from]++);
+      switches += envelope->from != before ? 1 : 0;
+      before = envelope->from;
+    }
+    CHECK(arrived == kMessages * world.size());
+    CHECK(world.size() == 1 || switches > world.size());
+  }
+  mailbox.flush(60.0);
+  world.barrier("delayed");
 }
 
 void check_heartbeats(World& world) {
@@ -315,6 +344,7 @@ int run_checks(World& world, int learners) {
   check_ping_pong(world);
   check_order_and_sizes(world);
   check_send_all(world);
+  check_delayed(world);
   check_heartbeats(world);
   check_collectives(world);
   check_transfers(world);
@@ -354,6 +384,8 @@ void wait_for_ever(World& world) {
 int run(const std::string& mode, int learners, World& world) {
   RanksParams params;
   params.learners = learners;
+  if (mode == "stuck") params.heartbeat_seconds = 0.1;
+  if (mode == "stuck") params.stuck_seconds = 0.5;
   world.assign_roles(params);
   if (mode == "checks") return run_checks(world, learners);
   if (mode == "weights_rate") return show_weights_rate(world, 500);
@@ -365,6 +397,14 @@ int run(const std::string& mode, int learners, World& world) {
   if (mode == "abort") world.abort("growing", "out of cheese", 7);
   if (mode == "exception") failure("an exception only this rank has");
   if (mode == "killed") std::raise(SIGKILL);
+  if (mode == "stuck") {  // in a call that never returns, of which the others know nothing
+    const StuckWatch watch(world);
+    enter_phase("learning");
+    MPI_Request request = MPI_REQUEST_NULL;
+    char byte = 0;
+    MPI_Irecv(&byte, 1, MPI_CHAR, 2, 5, world.impl().world, &request);
+    wait_one(request, world.impl(), "MPI_Irecv", 2);
+  }
   if (mode == "garbage") {
     const char garbage[] = "this is not a message of ours, though it is longer than a header";
     MPI_Send(garbage, sizeof garbage, MPI_CHAR, 0, 1, world.impl().mail);
