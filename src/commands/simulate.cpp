@@ -86,7 +86,7 @@ void print_table(const std::vector<Column>& columns) {
   number("messages, a step", &ClusterFigures::messages);
   number("  received", &ClusterFigures::messages_received);
   number("GB sent, a step", &ClusterFigures::gigabytes);
-  percent("late decode steps, of the time decoding", &ClusterFigures::late_share);
+  percent("lost to a busy machine, of the time decoding", &ClusterFigures::late_share);
 }
 
 nlohmann::ordered_json json_of(const ClusterFigures& f) {

@@ -26,20 +26,21 @@ void SimulatedEngine::submit(ExpansionRequest request) {
   const bool idle = engine_.in_flight() == 0;
   engine_.submit(std::move(request));
   if (!idle) return;
-  // One decode step follows the other without a gap, whatever the process did in between, if it was not long.
+  // What a tree asks for when its expansion has come follows without a gap.
   constexpr double kBetween = 0.2;  // decode steps
   const double now = clock_.now();
   engine_.start();
-  if (now > engine_.now() + kBetween * (engine_.end_of(1) - engine_.now())) engine_.wait_until(now);
+  if (now > polled_ + kBetween * (engine_.end_of(1) - engine_.now())) engine_.wait_until(now);
 }
 
+// One decode step follows the other whatever the process did in between; one that was not run in time catches up.
 void SimulatedEngine::poll(std::vector<Expansion>& finished) {
   if (engine_.in_flight() == 0) return;
   if (engine_.start() == 0) failure("simulated engine: requests, but none that can run");
+  constexpr double kTooLate = 0.25;  // seconds on the wall
   const double now = clock_.now();
-  const double late = now - engine_.now();
-  if (late > engine_.end_of(1) - engine_.now()) {
-    late_seconds_ += late;
+  if ((now - engine_.now()) * clock_.time_scale > kTooLate) {
+    late_seconds_ += now - engine_.now();
     engine_.wait_until(now);
   }
   clock_.sleep_until(engine_.end_of(1));
@@ -50,6 +51,7 @@ void SimulatedEngine::poll(std::vector<Expansion>& finished) {
   counters_.tokens_prefilled = timed.tokens_prefilled;
   counters_.decode_steps = timed.decode_steps;
   counters_.busy_seconds = timed.busy_seconds * clock_.time_scale;
+  polled_ = clock_.now();
 }
 
 void SimulatedEngine::set_weights(const WeightSource& /*weights*/, int64_t policy_version) {

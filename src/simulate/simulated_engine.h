@@ -41,7 +41,7 @@ class SimulatedEngine : public Engine {
   std::string description() const override;
 
   const TimedEngine& timed() const { return engine_; }
-  // By which decode steps began later than the one before them ended, because this process was not run in time.
+  // Simulated time that was lost because this process was not run for so long that it could not catch up.
   double late_seconds() const { return late_seconds_; }
 
  private:
@@ -49,6 +49,7 @@ class SimulatedEngine : public Engine {
   const ModelConfig model_;
   const SimulatedClock clock_;
   int64_t version_ = -1;
+  double polled_ = 0;  // when poll() last returned
   double late_seconds_ = 0;
   EngineCounters counters_;
 };

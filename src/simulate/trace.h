@@ -23,7 +23,7 @@ struct RankTrace {
   std::vector<BusyPeriod> busy;  // engine at work
   TimedCounters engine;          // in simulated tokens
   SharingCounters sharing;
-  double late_seconds = 0;  // real processes: by which decode steps ended later than they should have
+  double late_seconds = 0;  // real processes: simulated time lost because they were not run in time
 };
 
 struct ClusterTrace {
