@@ -71,6 +71,8 @@ struct Mailbox::Impl {
   size_t handed_out = 0;
   std::deque<SharedBytes> loopback;
   std::deque<Envelope> ready;
+  int64_t messages_sent = 0;
+  int64_t messages_received = 0;
   DelayedMail delayed;
   Listener listener;
   int64_t bytes_sent = 0;
@@ -185,6 +187,7 @@ void Mailbox::Impl::finish_piece(int from, Incoming& in) {
 void Mailbox::Impl::deliver(int from, const char* bytes, size_t size) {
   const Stopwatch watch;
   Envelope envelope{from, unpack_message(bytes, size)};
+  ++messages_received;
   seconds_serialising += watch.seconds();
   if (listener) listener(from, envelope.message);
   if (delayed.on()) {
@@ -226,6 +229,7 @@ void Mailbox::Impl::queue(int to, const SharedBytes& bytes) {
   if (to < 0 || to >= world.size) {
     failure("{}: cannot send to rank {}: ranks are 0 to {}", world.describe_rank(world.rank), to, world.size - 1);
   }
+  ++messages_sent;
   bytes_sent += static_cast<int64_t>(bytes->size());
   if (to == world.rank) {
     loopback.push_back(bytes);
@@ -302,6 +306,12 @@ void Mailbox::flush(double timeout_seconds) {
   }
 }
 
+int64_t Mailbox::messages_sent() const {
+  return impl_->messages_sent;
+}
+int64_t Mailbox::messages_received() const {
+  return impl_->messages_received;
+}
 void Mailbox::take_in() {
   impl_->poll();
 }

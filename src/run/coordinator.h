@@ -88,6 +88,7 @@ class Coordinator {
   // Reports that have come since the last call; with `wait`, after a moment's sleep if there are none yet.
   std::vector<ReportMessage> take_reports(bool wait = false);
   int64_t tokens_generated() const { return tokens_generated_; }
+  const Dispatcher& dispatcher() const { return dispatcher_; }
 
  private:
   void dispatch();

@@ -14,15 +14,16 @@ namespace deepsearch {
 using Work = AssignMessage::Work;
 
 SearchWorker::SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier,
-                           const ModelConfig& model, PartWriter* part)
+                           const ModelConfig& model, PartWriter* part, std::unique_ptr<Engine> engine)
     : world_(world),
       mailbox_(mailbox),
       config_(config),
       model_(model),
       channel_(world),
       part_(part),
-      engine_(make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank(),
-                          world.ranks_on_host())),
+      engine_(engine ? std::move(engine)
+                     : make_engine(config.engine, model, static_cast<uint64_t>(config.run.seed), world.rank(),
+                                   world.ranks_on_host())),
       sharing_(*engine_, world.rank(), *this),
       forest_(sharing_, verifier, config.search,
               {.seed = static_cast<uint64_t>(config.run.seed),

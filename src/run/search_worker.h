@@ -26,9 +26,10 @@ namespace deepsearch {
 
 class SearchWorker : private SharePort {
  public:
-  // `part` may be null: trees are then not written. All references outlive the worker.
+  // `part` may be null: trees are then not written. `engine`: null for the one that [engine] says. All references
+  // outlive the worker.
   SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier, const ModelConfig& model,
-               PartWriter* part);
+               PartWriter* part, std::unique_ptr<Engine> engine = nullptr);
 
   // Takes what is for a search rank: assignments, weights, orders to share, and what other search ranks send. False:
   // the message is of another kind.
@@ -48,6 +49,7 @@ class SearchWorker : private SharePort {
   const char* phase() const;  // for heartbeats
   int64_t trees_done() const { return trees_done_; }
   const Engine& engine() const { return *engine_; }
+  const SharingCounters& sharing() const { return sharing_.counters(); }
 
   // Where the time went since the last call; `step` labels the row.
   ReportMessage take_report(int64_t step);

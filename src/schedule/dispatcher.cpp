@@ -69,6 +69,7 @@ void Dispatcher::told(int rank, const Load& load) {
   state(index).told = true;
   settle(index);
   if (!state(index).helpers.empty()) changed_.push_back(index);
+  if (state(index).donor >= 0 && load.own_sequences < state(index).helper_load) refreshed_.push_back(index);
 }
 
 void Dispatcher::clear() {
@@ -84,6 +85,7 @@ Decisions Dispatcher::decide() {
   Decisions decisions;
   assign(decisions);
   end_leases(decisions);
+  refresh_leases(decisions);
   make_leases(decisions);
   return decisions;
 }
@@ -138,6 +140,19 @@ void Dispatcher::end_leases(Decisions& decisions) {
   }
 }
 
+// A donor reckons with what its helper has of its own: it is told when that has become less.
+void Dispatcher::refresh_leases(Decisions& decisions) {
+  for (const int helper : std::exchange(refreshed_, {})) {
+    Rank& rank = state(helper);
+    if (rank.donor < 0 || rank.load.own_sequences >= rank.helper_load) continue;
+    rank.helper_load = rank.load.own_sequences;
+    decisions.shares.push_back({.donor = ranks_[static_cast<size_t>(rank.donor)],
+                                .helper = ranks_[static_cast<size_t>(helper)],
+                                .on = true,
+                                .helper_load = rank.helper_load});
+  }
+}
+
 void Dispatcher::make_leases(Decisions& decisions) {
   if (!params_.share || waiting_ > 0) return;
   while (!free_.empty() && !donors_.empty()) {
@@ -152,6 +167,7 @@ void Dispatcher::make_leases(Decisions& decisions) {
     lift(helper);
     lift(donor);
     state(helper).donor = donor;
+    state(helper).helper_load = has;
     state(donor).helpers.push_back(helper);
     settle(helper);
     settle(donor);

@@ -33,7 +33,7 @@ struct Assignment {
 struct ShareOrder {
   int donor = 0;
   int helper = 0;
-  bool on = true;           // false: no more expansions for this helper
+  bool on = true;           // false: no more expansions for this helper; true again: its load has changed
   int64_t helper_load = 0;  // sequences it has of its own
 };
 struct Decisions {
@@ -68,6 +68,7 @@ class Dispatcher {
     Load load;
     bool told = true;          // its load is known: it has told it since it was last given problems
     int donor = -1;            // index of whom it helps
+    int64_t helper_load = 0;   // what its donor was told it has of its own
     std::vector<int> helpers;  // indices of who helps it
     int64_t heads() const { return 1 + static_cast<int64_t>(helpers.size()); }
     double work_a_head() const { return static_cast<double>(load.own_sequences) / static_cast<double>(heads()); }
@@ -82,6 +83,7 @@ class Dispatcher {
   bool can_give(const Rank& rank) const;
   void assign(Decisions& decisions);
   void end_leases(Decisions& decisions);
+  void refresh_leases(Decisions& decisions);
   void make_leases(Decisions& decisions);
   void end_lease(int helper, Decisions& decisions);
 
@@ -96,6 +98,7 @@ class Dispatcher {
   std::set<std::pair<int64_t, int>> free_;                   // neither helper nor donor, by sequences here
   std::set<std::pair<double, int>, std::greater<>> donors_;  // who could give work away, by work a head
   std::vector<int> changed_;                                 // donors whose leases must be looked at again
+  std::vector<int> refreshed_;                               // helpers that have less of their own than before
 };
 
 }  // namespace deepsearch

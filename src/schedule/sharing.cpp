@@ -1,6 +1,7 @@
 #include "schedule/sharing.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "core/error.h"
@@ -29,18 +30,22 @@ int64_t SharingGenerator::queue_of(int rank) const {
   return (lent == lent_.end() ? 0 : lent->second) + (helper == helpers_.end() ? 0 : helper->second);
 }
 
-// The shortest queue; that of the rank which has the prefix counts as shorter by the request itself.
+// The shortest queue; that of the rank which has the prefix counts as shorter by the request itself, and between equals
+// an idle rank comes first: two trees on two ranks are faster than on one.
 int SharingGenerator::choose(const OwnTree& tree, const ExpansionRequest& request) const {
   if (helpers_.empty()) return rank_;
   const auto made_by = tree.made_by.find(request.node);
   const int home = made_by == tree.made_by.end() ? rank_ : made_by->second;
+  const auto cost = [&](int rank) {
+    const int64_t queue = queue_of(rank);
+    return std::tuple(queue + (home == rank ? 0 : request.n_children), queue > 0, home != rank);
+  };
   int best = rank_;
-  int64_t shortest = queue_of(rank_) + (home == rank_ ? 0 : request.n_children);
+  auto least = cost(rank_);
   for (const auto& [helper, own] : helpers_) {
-    const int64_t queue = queue_of(helper) + (home == helper ? 0 : request.n_children);
-    if (queue < shortest || (queue == shortest && helper == home)) {
+    if (const auto other = cost(helper); other < least) {
       best = helper;
-      shortest = queue;
+      least = other;
     }
   }
   return best;
@@ -83,26 +88,29 @@ void SharingGenerator::send(OwnTree& tree, int helper, ExpansionRequest request)
   port_.expand(helper, std::move(shared));
 }
 
+// What helpers have sent is handed out at once: a tree need not wait for a decode step of this rank's engine.
 void SharingGenerator::poll(std::vector<Expansion>& finished) {
-  if (load_.here > 0) {
-    from_engine_.clear();
-    engine_.poll(from_engine_);
-    for (Expansion& expansion : from_engine_) {
-      if (owner_of(expansion.tree) != rank_) {
-        return_foreign(std::move(expansion));
-        continue;
-      }
-      OwnTree& tree = own_.at(expansion.tree);
-      const auto running = tree.running.find(expansion.node);
-      account(running->second, -1);
-      tree.running.erase(running);
-      finished.push_back(std::move(expansion));
+  if (!came_.empty()) {
+    for (Expansion& expansion : came_) {
+      if (own_.contains(expansion.tree)) finished.push_back(std::move(expansion));
     }
+    came_.clear();
+    return;
   }
-  for (Expansion& expansion : came_) {
-    if (own_.contains(expansion.tree)) finished.push_back(std::move(expansion));
+  if (load_.here == 0) return;
+  from_engine_.clear();
+  engine_.poll(from_engine_);
+  for (Expansion& expansion : from_engine_) {
+    if (owner_of(expansion.tree) != rank_) {
+      return_foreign(std::move(expansion));
+      continue;
+    }
+    OwnTree& tree = own_.at(expansion.tree);
+    const auto running = tree.running.find(expansion.node);
+    account(running->second, -1);
+    tree.running.erase(running);
+    finished.push_back(std::move(expansion));
   }
-  came_.clear();
 }
 
 void SharingGenerator::on_expanded(int helper, Expansion expansion) {

@@ -19,6 +19,7 @@ ORDER = [
     "store",
     "model",
     "engine",
+    "simulate",
     "learn",
     "rounds",
     "run",

@@ -110,6 +110,22 @@ TEST(Dispatcher, ADonorThatRunsDryLetsItsHelpersGo) {
   EXPECT_EQ(dispatcher.leases(), 0);
 }
 
+TEST(Dispatcher, ADonorHearsWhenItsHelperHasDoneItsOwn) {
+  Dispatcher dispatcher(first_ranks(2), {.problems_in_flight = 4, .share = true});
+  dispatcher.told(0, busy(12));
+  dispatcher.told(1, busy(2));
+  ASSERT_EQ(dispatcher.decide().shares.size(), 1U);
+  dispatcher.told(1, busy(1));
+  const Decisions decisions = dispatcher.decide();
+  ASSERT_EQ(decisions.shares.size(), 1U);
+  EXPECT_TRUE(decisions.shares[0].on);
+  EXPECT_EQ(decisions.shares[0].donor, 0);
+  EXPECT_EQ(decisions.shares[0].helper_load, 8);
+  EXPECT_EQ(dispatcher.leases(), 1);
+  dispatcher.told(1, busy(1));
+  EXPECT_TRUE(dispatcher.decide().shares.empty());
+}
+
 TEST(Dispatcher, UnknownRanksAreErrors) {
   Dispatcher dispatcher({1, 3}, {});
   EXPECT_THROW(dispatcher.told(2, {}), Error);
@@ -156,8 +172,8 @@ TEST(Dispatcher, InvariantsOverRandomHistories) {
       }
       for (const ShareOrder& order : decisions.shares) {
         if (order.on) {
-          EXPECT_FALSE(donor_of.contains(order.helper));
-          donor_of[order.helper] = order.donor;
+          // New, or news of the same one's load.
+          EXPECT_EQ(donor_of.try_emplace(order.helper, order.donor).first->second, order.donor);
         } else {
           EXPECT_EQ(donor_of.at(order.helper), order.donor);
           donor_of.erase(order.helper);
