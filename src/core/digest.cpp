@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include "core/activity.h"
 #include "core/files.h"
 
 namespace deepsearch {
@@ -103,6 +104,7 @@ FileDigest digest_file(const std::filesystem::path& path) {
     if (got == 0) break;
     digest.update(buffer.data(), static_cast<size_t>(got));
     result.bytes += static_cast<uint64_t>(got);
+    report_progress();
   }
   ::close(file);
   result.xxh64 = digest.value();

@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "core/activity.h"
+
 namespace deepsearch {
 
 namespace {
@@ -53,6 +55,7 @@ const at::Tensor& head_of(const Decoder& decoder) {
 at::Tensor output_states(const Decoder& decoder, const MicroBatch& batch) {
   const at::Tensor hidden = batch.plan ? decoder.hidden(batch.tokens, batch.positions, batch.plan)
                                        : decoder.hidden(batch.tokens, batch.positions.expand_as(batch.tokens));
+  report_progress();
   return hidden.reshape({-1, hidden.size(-1)}).index_select(0, batch.outputs);
 }
 

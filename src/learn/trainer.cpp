@@ -153,7 +153,6 @@ std::vector<Work> Trainer::Impl::share(const std::vector<Row>& rows, int64_t ver
 
 void Trainer::Impl::backward(const Work& work, bool last, double temperature, const ChunkLoss& loss) {
   const at::Tensor states = output_states(decoder, work.batch);
-  report_progress();
   const at::Tensor gradient = head_backward(head_inputs(decoder, work.batch, states.detach(), temperature), loss);
   report_progress();
   const bool tells = last && params.packing == Packing::kTree;

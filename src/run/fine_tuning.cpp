@@ -9,6 +9,7 @@
 
 #include "comm/collectives.h"
 #include "comm/stuck_watch.h"
+#include "core/activity.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -182,9 +183,13 @@ int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& r
   Reporter report(speaks, metrics ? &*metrics : nullptr,
                   sft_updates(static_cast<int64_t>(inputs.data.rows.size()), config.sft));
   std::optional<StuckWatch> stuck_watch(std::in_place, world);
+  enter_phase(kSetUpPhase);
   const ModelWeights trained =
       fine_tune(inputs.start, inputs.data.rows, inputs.held_out.rows, config.sft, learn,
-                static_cast<uint64_t>(config.run.seed), *collectives, [&](const SftProgress& now) { report(now); });
+                static_cast<uint64_t>(config.run.seed), *collectives, [&](const SftProgress& now) {
+                  enter_phase("training");
+                  report(now);
+                });
   stuck_watch.reset();  // the others wait while one saves
   if (speaks) report.finish(watch.seconds());
   if (stop_requested()) {

@@ -123,9 +123,9 @@ def test_killed_at_random_moments_goes_on_with_the_same_bits(tmp_path, whole, ro
         run.parent.mkdir()
         runs += 1
         # A few kills a run, so that resumed attempts are killed too.
-        for _ in range(min(3, MOMENTS - kills)):
+        for _ in range(min(7, MOMENTS - kills)):
             job = Job(run)
-            time.sleep(duration * random.uniform(0, 0.7))
+            time.sleep(duration * random.uniform(0, 0.4))
             hit = job.hit(ROLES[role], signal.SIGKILL)
             code, said, seconds = job.end()
             if code == 0:
