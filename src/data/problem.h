@@ -23,11 +23,11 @@ struct AnswerMarks {
 };
 
 struct Problem {
-  std::string id;      // unique within its source
-  std::string source;  // task or data set: "bag", "math500", …
-  std::string prompt;  // text, as the policy sees it
-  std::string answer;  // ground truth, in the words of its verifier
-  AnswerMarks marks;   // how it is to be compared
+  std::string id;          // unique within its source
+  std::string source;      // task or data set: "bag", "math500", …
+  std::string prompt;      // text, as the policy sees it
+  std::string answer;      // ground truth, in the words of its verifier
+  AnswerMarks marks = {};  // how it is to be compared
   std::vector<Token> prompt_tokens;
   uint64_t key = 0;  // problem_key(source, prompt): names the problem on disk, splits train from test
 

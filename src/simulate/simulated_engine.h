@@ -30,6 +30,7 @@ class SimulatedEngine : public Engine {
   void release(uint64_t tree) override { engine_.release(tree); }
 
   void set_weights(const WeightSource& weights, int64_t policy_version) override;
+  void suspend() override {}  // holds no memory
   int64_t policy_version() const override { return version_; }
   void set_token_bytes(std::vector<std::string> /*bytes*/) override {}
   // failure(): there is no model to ask.

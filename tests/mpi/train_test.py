@@ -159,7 +159,7 @@ def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
 def test_repeats_trees_do_not_depend_on_who_makes_their_steps(tmp_path):
     """Two problems for four ranks, in steps of one token: two of the ranks can only help."""
     steps = ["learn.problems=2", "learn.minibatch_problems=2", "search.step_tokens=1", "search.max_depth=24"]
-    rollouts = ["search.when=never", "search.group=96"]
+    rollouts = ["search.when=never", "search.group=768", "model.hidden_size=32"]
     trees = ["search.frontier_batch=4", "search.trajectories=60"]
     for more in (rollouts, trees):
         words = [word for setting in ("task.sizes=[6]", *steps, *more) for word in ("--set", setting)]
