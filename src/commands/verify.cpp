@@ -107,6 +107,7 @@ std::string response_text(const nlohmann::json& line, const std::string& place) 
 }
 
 int run_responses(const Options& options) {
+  const MathVerifier verifier(math_options(options));
   std::unordered_map<std::string, Problem> problems;
   for (ProblemRow& row : read_problem_file(options.problems)) problems[row.problem.id] = std::move(row.problem);
   struct Line {
@@ -123,7 +124,6 @@ int run_responses(const Options& options) {
     if (ended != line.end() && !ended->is_boolean()) bad_input("{}: \"ended\" must be true or false", in.place());
     lines.push_back({id, response_text(line, in.place()), ended == line.end() || ended->get<bool>()});
   }
-  const MathVerifier verifier(math_options(options));
   const std::vector<Judged> judged = judge_all(lines.size(), options.threads, [&](size_t i) {
     return verifier.verify(problems.at(lines[i].id), lines[i].text, lines[i].ended);
   });
