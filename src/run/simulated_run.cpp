@@ -190,6 +190,7 @@ RanksParams ranks_of(const ClusterParams& params, int world_size) {
   RanksParams ranks;
   ranks.learners = 1;
   ranks.problems_in_flight = params.cluster.problems_in_flight;
+  ranks.stuck_seconds = 3600;  // many processes on few cores may be slow
   return ranks;
 }
 
