@@ -20,7 +20,7 @@ namespace deepsearch {
 
 struct MessageHeader {
   static constexpr uint32_t kMagic = 0x4d534453;  // "SDSM"
-  static constexpr uint32_t kVersion = 3;
+  static constexpr uint32_t kVersion = 4;
   uint32_t magic = kMagic;
   uint32_t version = kVersion;
   int32_t kind = 0;

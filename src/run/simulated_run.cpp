@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "comm/stuck_watch.h"
 #include "core/error.h"
 #include "core/timer.h"
 #include "run/coordinator.h"
@@ -190,10 +191,12 @@ RanksParams ranks_of(const ClusterParams& params, int world_size) {
   RanksParams ranks;
   ranks.learners = 1;
   ranks.problems_in_flight = params.cluster.problems_in_flight;
+  ranks.stuck_seconds = 600;  // many processes on few cores may be slow
   return ranks;
 }
 
 std::optional<ClusterTrace> run_simulated(World& world, Mailbox& mailbox, const ClusterParams& params, bool share) {
+  const StuckWatch stuck_watch(world);
   const Workload workload(params);
   const Config config = config_of(params, world.params(), share);
   world.barrier("starting a simulated cluster");

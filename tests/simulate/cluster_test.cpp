@@ -20,6 +20,7 @@ ClusterParams small_cluster(int64_t ranks, int64_t problems) {
   params.cluster.problems = problems;
   params.cluster.steps = 2;
   params.workload.median_tokens = 600;
+  params.workload.problem_spread = 1.2;
   params.workload.token_scale = 64;
   check(params);
   return params;
@@ -60,7 +61,7 @@ TEST(ClusterSimulation, EveryTreeIsFinishedOnceAndTheSameHoweverItIsShared) {
     helped += rank.sharing.expansions_helped;
     decoded += rank.engine.tokens_generated;
   }
-  EXPECT_GT(helped, 50);
+  EXPECT_GT(helped, 10);
   EXPECT_EQ(decoded, shared.tokens);  // nothing is generated twice or in vain
   for (const Grown* one : {&alone, &shared, &unshared}) {
     EXPECT_EQ(one->trace.messages, one->trace.messages_received);
