@@ -72,7 +72,7 @@ using Exprs = std::vector<Expr>;
 struct Overrun {};  // a bound was reached
 
 struct Limits {
-  int64_t steps = 120'000;         // of about a tenth of a microsecond: nodes built, functions evaluated
+  int64_t steps = 80'000;          // of about a fifth of a microsecond: nodes built, functions evaluated
   size_t bytes = size_t{6} << 20;  // of nodes and numbers
   size_t bits = size_t{1} << 18;   // of one integer
 };
