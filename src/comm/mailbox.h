@@ -49,7 +49,7 @@ class Mailbox {
   std::optional<Envelope> receive();                     // at once
   std::optional<Envelope> wait(double timeout_seconds);  // sleeps between looks, so an idle rank leaves its core alone
   void flush(double timeout_seconds);                    // until all sends have left
-  int64_t messages_sent() const;  // send_all: one for each receiver
+  int64_t messages_sent() const;                         // send_all: one for each receiver
   int64_t messages_received() const;
   // Takes in what has come, to be received later: for code that is in the middle of something else.
   void take_in();

@@ -26,8 +26,8 @@ struct World::Impl {
   MPI_Comm world = MPI_COMM_NULL;     // start-up collectives
   MPI_Comm mail = MPI_COMM_NULL;      // Mailbox only
   MPI_Comm learners = MPI_COMM_NULL;  // learner ranks only, by world rank
-  MPI_Comm policy = MPI_COMM_NULL;    // the coordinator, then the search ranks in order; null where no rank only searches
-  bool error_agreed = false;          // all ranks know of the same error, so all of them come to MPI_Finalize
+  MPI_Comm policy = MPI_COMM_NULL;  // the coordinator, then the search ranks in order; null where no rank only searches
+  bool error_agreed = false;        // all ranks know of the same error, so all of them come to MPI_Finalize
   int exceptions_at_start = 0;
 
   void assign(const RanksParams& ranks, int learner_count);  // the last ranks learn

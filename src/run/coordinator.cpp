@@ -85,7 +85,7 @@ void Coordinator::handle(Envelope&& envelope) {
   } else if (auto* heartbeat = std::get_if<HeartbeatMessage>(&envelope.message)) {
     if (heartbeat->stopping != 0) request_stop(heartbeat->stopping);
   } else if (const auto* control = std::get_if<ControlMessage>(&envelope.message)) {
-    if (control->command == ControlMessage::Command::kHalted) --halting_;
+    if (control->command == ControlMessage::Command::kHalted) halting_.erase(envelope.from);
     if (control->command == ControlMessage::Command::kSaved) {
       saving_.erase(envelope.from);
       if (save_error_.empty() && !control->why.empty()) {
@@ -260,7 +260,7 @@ std::string Coordinator::saved() {
   return std::exchange(save_error_, {});
 }
 
-void Coordinator::halt() {
+std::set<int> Coordinator::halt() {
   if (local_ != nullptr) local_->drop_trees();
   queue_.clear();
   dispatcher_.clear();
@@ -269,11 +269,12 @@ void Coordinator::halt() {
   for (const int rank : world_.search_ranks()) {
     if (rank == world_.rank()) continue;
     mailbox_.send(rank, halt);
-    ++halting_;
+    halting_.insert(rank);
   }
   constexpr double kLongest = 0.3;  // a launcher that stops a job may kill it soon after
   const Stopwatch watch;
-  while (halting_ > 0 && watch.seconds() < kLongest) listen(/*wait=*/true);
+  while (!halting_.empty() && watch.seconds() < kLongest) listen(/*wait=*/true);
+  return halting_;
 }
 
 void Coordinator::stop_all(const std::string& why) {

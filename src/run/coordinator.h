@@ -78,9 +78,9 @@ class Coordinator {
     dispatch();
   }
 
-  // Has search ranks drop what is unfinished; records of all that they have finished are then here. Waits a moment only
-  // for a rank that does not answer.
-  void halt();
+  // Has search ranks drop what is unfinished; records of all that they have finished are then here, and on disk. Waits
+  // a moment only for a rank that does not answer, and returns those ranks.
+  std::set<int> halt();
 
   // Ends the loops of all other ranks, and takes in what they still send.
   void stop_all(const std::string& why);
@@ -121,8 +121,8 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
-  int halting_ = 0;       // search ranks that have not dropped their trees yet
-  std::set<int> saving_;  // ranks that have not said yet that they did their part of a checkpoint
+  std::set<int> halting_;  // search ranks that have not dropped their trees yet
+  std::set<int> saving_;   // ranks that have not said yet that they did their part of a checkpoint
   std::string save_error_;
 };
 

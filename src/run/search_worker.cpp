@@ -95,6 +95,7 @@ void SearchWorker::assign(const AssignMessage& message) {
 
 void SearchWorker::report_step(int64_t next_version) {
   if (version_ < 0 || next_version <= 0) return;
+  flush();  // whoever has the report may reckon on the trees before it
   mailbox_.send(world_.coordinator_rank(), take_report(next_version));
 }
 
@@ -259,6 +260,7 @@ void SearchWorker::cancel(const std::vector<TreeKey>& keys) {
 }
 
 void SearchWorker::drop_trees() {
+  flush();
   forest_.cancel_all();
   forest_.take_finished();
   sharing_.drop_foreign();

@@ -59,7 +59,7 @@ class SearchWorker : private SharePort {
   void suspend() { engine_->suspend(); }
   // Drops all work, and takes what is still announced, since other ranks wait for this one to hand it on.
   void drop_all(double patience_seconds);
-  void drop_trees();  // only
+  void drop_trees();  // only; finished ones are flushed
 
  private:
   struct Running {

@@ -312,6 +312,7 @@ void Training::save_checkpoint(bool may_fail) {
   } else {  // came after the work was interrupted
     for (TreeMessage& message : coordinator_.take_records()) trees.push_back(std::move(message.tree));
   }
+  std::erase_if(trees, [this](const TreeRecord& tree) { return lost_.contains(tree.made_by_rank); });
   trees.insert(trees.end(), finished_.rest().begin(), finished_.rest().end());
   if (saved_ == now && trees.empty()) return;
   const Stopwatch watch;
