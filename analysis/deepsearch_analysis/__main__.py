@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepsearch_analysis.reader import Run, RunError
+from deepsearch_analysis.codes import RunError
+from deepsearch_analysis.reader import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

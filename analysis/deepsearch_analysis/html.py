@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from deepsearch_analysis.reader import CORRECT, NOT_JUDGED, Run, Tree
+from deepsearch_analysis.codes import CORRECT, NOT_JUDGED, OUTCOMES
+from deepsearch_analysis.reader import Run
 from deepsearch_analysis.tree_layout import tidy_layout
-
-OUTCOMES = {0: "correct", 1: "wrong", 2: "incomplete"}
+from deepsearch_analysis.trees import Tree
 
 
 def escape(text: object) -> str:

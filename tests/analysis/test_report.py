@@ -16,6 +16,7 @@ from deepsearch_analysis.__main__ import main
 from deepsearch_analysis.reader import Run
 from deepsearch_analysis.style import spread_labels
 from deepsearch_analysis.tree_layout import tidy_layout
+from deepsearch_analysis.trees import load_part_tree
 from run_maker import header, make_run
 
 
@@ -147,7 +148,7 @@ def test_shapes_by_hand(small_run: Path) -> None:
     with Run(small_run) as run:
         shapes = stats.tree_shapes(run)
         for i in range(len(shapes)):
-            tree = stats.load_tree(run.parts[int(shapes.part[i])], int(shapes.row[i]))
+            tree = load_part_tree(run.parts[int(shapes.part[i])], int(shapes.row[i]))
             inner = len(set(tree.parent[1:].tolist()))
             assert shapes.nodes[i] == len(tree)
             assert shapes.depth[i] == tree.depth.max()
