@@ -273,7 +273,7 @@ def page(data: Data) -> str:
     ):
         if content:
             parts.append(f"<h2>{name}</h2>{content}")
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    css = (Path(__file__).parent / "pages" / "report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
