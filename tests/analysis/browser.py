@@ -43,7 +43,8 @@ FINISH = """<script>
 def _chromium(page: Path, profile: Path, *options: str) -> str:
     command = [
         str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        "--disable-extensions", "--disable-background-networking", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--disable-extensions", "--disable-background-networking", "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={profile}", "--window-size=1400,900", *options, page.resolve().as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -160,6 +160,7 @@ function show(index) {
   element("title").textContent = data.run;
   element("slider").max = model.last;
   view.show(model);
+  view.selected = model.recorded.find((leaf) => model.outcome[leaf] === 0) ?? 0;
   search(element("search").value);
   setIteration(model.last);
   key();
