@@ -86,8 +86,9 @@ def draw_parallel(figure: Figure, theme: Theme, runs: Runs, metric: str) -> None
             places[:, at] += (np.arange(len(table)) - (len(table) - 1) / 2) * min(0.012, 0.2 / len(table))
         axes.axvline(at, color=theme.grid, linewidth=1.2, zorder=1)
         for y, text in ticks:
-            axes.annotate(text, (at, y), (5, 0), textcoords="offset points", fontsize=8, color=theme.quiet, va="center", zorder=4,
-                          annotation_clip=False, bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1})  # fmt: skip
+            axes.annotate(text, (at, y), (5, 0), textcoords="offset points", fontsize=8, color=theme.quiet, va="center",
+                          zorder=4, annotation_clip=False,
+                          bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1})  # fmt: skip
     ramp = theme.q_map()
     for row in np.argsort(places[:, -1]):
         axes.plot(range(len(names)), places[row], color=ramp(places[row, -1]), linewidth=1.6, alpha=0.9, zorder=2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from deepsearch_analysis.codes import RunError
 
@@ -69,7 +70,7 @@ def _first_of(part: Part, name: str) -> tuple[np.ndarray, np.ndarray]:
 def rows_of_trees(run: Run, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Rows of a table of all parts that belong to the trees of run.trees; `tree` is the tree's number there."""
     kept = run.trees.index.to_numpy()
-    pieces: list[pd.DataFrame] = []
+    pieces: list[dict[str, np.ndarray | pd.Categorical]] = []
     base = 0
     for part in run.parts:
         if not part.n_trees:
@@ -79,15 +80,25 @@ def rows_of_trees(run: Run, name: str, columns: Sequence[str] | None = None) -> 
         end = int((first + count).max(initial=0))
         if end > len(table) or (first < 0).any() or (count < 0).any() or (np.diff(first) < 0).any():
             raise RunError(f"{table.name}: does not hold the rows that /trees refers to")
-        wanted = [c for c in (columns or table.columns) if c != "tree"]
-        own = pd.DataFrame({c: _column(table, c, end) for c in wanted})
-        own.insert(0, "tree", np.repeat(np.arange(base, base + len(count)), count)[:end])
+        own = {"tree": np.repeat(np.arange(base, base + len(count)), count)[:end]}
+        own |= {c: _column(table, c, end) for c in (columns or table.columns) if c != "tree"}
         here = kept[(kept >= base) & (kept < base + len(count))]
         if len(here) < len(count):
-            own = own[np.isin(own["tree"].to_numpy(), here)]
+            good = np.isin(own["tree"], here)
+            own = {c: values[good] for c, values in own.items()}
         pieces.append(own)
         base += len(count)
-    return _joined(pieces)
+    if not pieces:
+        return pd.DataFrame()
+    if any(set(p) != set(pieces[0]) for p in pieces):  # parts of different minor versions
+        return pd.concat([pd.DataFrame(p) for p in pieces], ignore_index=True)
+    return pd.DataFrame({c: _concatenated([p[c] for p in pieces]) for c in pieces[0]}, copy=False)
+
+
+def _concatenated(values: list[np.ndarray | pd.Categorical]) -> np.ndarray | pd.Categorical:
+    if len(values) == 1:
+        return values[0]
+    return union_categoricals(values) if isinstance(values[0], pd.Categorical) else np.concatenate(values)
 
 
 def problems(run: Run) -> pd.DataFrame:

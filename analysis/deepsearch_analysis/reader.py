@@ -55,12 +55,15 @@ def _open(path: Path, schema: str) -> h5py.File:
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     first: Exception | None = None
     file: h5py.File | None = None
-    for swmr in (True, False):
+    # Plain first: in SWMR mode HDF5 reads a damaged block again and again, with ever longer pauses.
+    for swmr in (False, True):
         try:
             file = h5py.File(path, "r", swmr=swmr)
             break
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             first = first or error
+            if "already open for" not in str(error):  # SWMR helps where a writer has, or had, the file open
+                break
     if file is None:
         raise RunError(f"{path}: cannot be opened as HDF5: {_why(first or OSError())}")
     try:

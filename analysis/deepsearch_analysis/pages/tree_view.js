@@ -15,6 +15,8 @@ class TreeView {
     this.folded = new Uint8Array(model.n);
     this.selected = this.hovered = -1;
     this.matches = new Set();
+    this.iteration = model.last;
+    this.layout();
     this.at(model.last);
     this.fit();
   }
@@ -23,21 +25,24 @@ class TreeView {
     this.iteration = iteration;
     this.state = this.model.replay(iteration);
     this.recordedNow = new Set(this.state.recorded);
-    this.layout();
+    this.showMade();
   }
+
+  // Of the laid out nodes those that exist at this iteration: places stay put while the search is replayed.
+  showMade() { this.visible = this.laid.filter((node) => this.model.created[node] <= this.iteration); }
 
   // Leaves get one row each in depth-first order, a parent the middle of its first and last child: O(n), no recursion.
   layout() {
-    const {model, folded, iteration} = this, n = model.n;
+    const {model, folded} = this, n = model.n;
     this.row = new Float32Array(n).fill(-1);
-    this.visible = [];
+    this.laid = [];
     let rows = 0, deepest = 0;
     const stack = [0], spread = [];
     while (stack.length) {
       const node = stack.pop();
-      this.visible.push(node);
+      this.laid.push(node);
       deepest = Math.max(deepest, model.depth[node]);
-      const kids = folded[node] ? [] : model.children[node].filter((c) => model.created[c] <= iteration);
+      const kids = folded[node] ? [] : model.children[node];
       if (kids.length) {
         spread.push(node, kids[0], kids[kids.length - 1]);
         for (let i = kids.length - 1; i >= 0; --i) stack.push(kids[i]);
@@ -48,6 +53,7 @@ class TreeView {
     }
     this.rows = rows;
     this.deepest = deepest;
+    this.showMade();
   }
 
   place(node) { return [this.x + this.model.depth[node] * STEP_X * this.scale, this.y + this.row[node] * STEP_Y * this.scaleY]; }
