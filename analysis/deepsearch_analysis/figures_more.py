@@ -50,7 +50,9 @@ def search_distributions(figure: Figure, theme: Theme, table: pd.DataFrame) -> N
         values = table[name].dropna().to_numpy(dtype=float)
         values = values[np.isfinite(values)]
         if len(values):
-            axes.hist(values, bins=min(30, max(5, len(np.unique(values)))), color=theme.blue, alpha=0.85)
+            low, high = values.min(), values.max()
+            room = (low - 0.5, high + 0.5) if high - low < 1e-9 * max(abs(high), 1.0) else (low, high)
+            axes.hist(values, bins=min(30, max(5, len(np.unique(values)))), range=room, color=theme.blue, alpha=0.85)
             axes.axvline(values.mean(), color=theme.ink, linewidth=1.2)
             title(axes, theme, name, f"mean {values.mean():.4g} {unit}".strip())
         else:

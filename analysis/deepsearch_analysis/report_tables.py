@@ -34,7 +34,8 @@ def per_tree(run: Run) -> pd.DataFrame:
     good = (at >= 0) & (at < len(nodes))
     recorded = recorded[good].assign(depth=nodes["depth"].to_numpy()[at[good]])
     means = recorded.groupby("tree")[["depth", "entropy", "reward"]].mean()
-    return trees[["step", "iterations", "seconds"]].join(means, how="left")[["step", *SEARCH_COLUMNS]]
+    means["trajectories"] = recorded.groupby("tree").size()
+    return trees[["step", "iterations", "seconds"]].join(means, how="left")[["step", *SEARCH_COLUMNS, "trajectories"]]
 
 
 def summary_of_trees(table: pd.DataFrame) -> pd.DataFrame:
@@ -51,12 +52,21 @@ def summary_of_trees(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def search_row(run: Run) -> dict[str, float]:
-    """The means of per_tree(): one row of the paper's table."""
+    """One row of the paper's table, by /metrics/search's rule: depth, entropy and reward are means over recorded
+    trajectories, iterations and seconds over trees."""
     table = per_tree(run)
     row: dict[str, float] = {"trees": float(len(table))}
     for name in SEARCH_COLUMNS:
-        row[name] = float(table[name].mean()) if len(table) else np.nan
+        weights = table["trajectories"] if len(table) and name in ("depth", "entropy", "reward") else None
+        row[name] = _mean(table[name], weights) if len(table) else np.nan
     return row
+
+
+def _mean(values: pd.Series, weights: pd.Series | None) -> float:
+    if weights is None:
+        return float(values.mean())
+    good = values.notna()
+    return float(np.average(values[good], weights=weights[good])) if good.any() else np.nan
 
 
 def rounds(run: Run) -> pd.DataFrame:
