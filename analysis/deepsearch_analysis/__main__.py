@@ -1,43 +1,148 @@
-"""python -m deepsearch_analysis report RUN [--out DIR] | summary RUN"""
+"""The command line: report, tree, compare, sweep, watch, export, summary."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from deepsearch_analysis.reader import Run, RunError
+from deepsearch_analysis.codes import RunError
+from deepsearch_analysis.reader import Run
+
+
+def _say(paths: Iterable[Path]) -> None:
+    for path in paths:
+        print(path)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.report import write_report
+
+    with Run(options.run) as run:
+        _say(write_report(run, options.out or options.run))
+
+
+def _tree(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.tree_page import write_tree_pages
+
+    with Run(options.run) as run:
+        _say(write_tree_pages(run, options.key, options.out or options.run, options.others))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.compare import write_comparison
+    from deepsearch_analysis.groups import final_table, find_runs, markdown, read_runs, search_table
+    from deepsearch_analysis.html import number
+
+    sweep = options.command == "sweep"
+    folders = find_runs(options.folder) if sweep else options.run
+    runs = read_runs(folders, options.by)
+    if not sweep and runs.warnings and len(runs.table) < len(folders):
+        raise RunError(runs.warnings[0])
+    for line in runs.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    print(markdown(final_table(runs), number), markdown(search_table(runs), number), sep="\n\n", end="\n\n")
+    out = options.out or (options.folder if sweep else Path())
+    _say(write_comparison(runs, out, metric=options.metric, sweep=sweep))
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.watch import watch
+
+    watch(options.run, options.seconds, once=options.once)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.export import export
+
+    with Run(options.run) as run:
+        _say(export(run, options.to, options.out or options.run / f"export-{options.to}"))
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.summary import summary
+
+    with Run(options.run) as run:
+        print(summary(run))
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text}: more than 0 is wanted")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: 0 or more is wanted")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepsearch-analysis", description="Reads and draws runs of DeepSearch for HPC."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(
+        name: str, work: Callable[[argparse.Namespace], None], about: str, *, run: bool = True
+    ) -> argparse.ArgumentParser:
+        own = commands.add_parser(name, help=about, description=about)
+        own.set_defaults(work=work)
+        if run:
+            own.add_argument("run", type=Path, help="the run's folder (holds run.h5); it may still be growing")
+        return own
+
+    def out(own: argparse.ArgumentParser, default: str) -> None:
+        own.add_argument("--out", type=Path, default=None, help=f"where to write (default: {default})")
+
+    out(command("report", _report, "write report.html and its pictures"), "the run's folder")
+    tree = command("tree", _tree, "write one interactive page a key: the tree to zoom, fold, search and replay")
+    tree.add_argument("key", nargs="+", help="a tree's name (s0000-a01-0001:12), a problem's id or key, or: rescue "
+                      "(solved where all direct rollouts failed), solved, largest")  # fmt: skip
+    tree.add_argument("--others", type=_count, default=8, help="further trees on the page: of the problem, of its step")
+    out(tree, "the run's folder")
+    compare = command("compare", _compare, "runs beside each other: curves, final table, search table", run=False)
+    compare.add_argument(
+        "run", nargs="+", type=Path, help="run folders; those that differ in the seed only are one group"
+    )
+    sweep = command(
+        "sweep", _compare, "all runs below a folder: also main effects, best point, parallel coordinates", run=False
+    )
+    sweep.add_argument("folder", type=Path, help="holds run folders at any depth")
+    for own, where in ((compare, "here"), (sweep, "the folder")):
+        own.add_argument("--by", type=lambda t: t.split(","), default=[], help="config keys that make a group, as "
+                         "search.width,search.order (default: all that differ, except seeds and machines)")  # fmt: skip
+        own.add_argument("--metric", choices=("pass_at_1", "pass_at_k"), default="pass_at_1")
+        out(own, where)
+    watch = command("watch", _watch, "a running job in the terminal, until it ends")
+    watch.add_argument("--seconds", type=_positive, default=2.0, help="between two looks")
+    watch.add_argument("--once", action="store_true", help="print once and leave")
+    export = command("export", _export, "its tables for other tools")
+    export.add_argument("--to", required=True, choices=("parquet", "jsonl", "tensorboard"))
+    out(export, "export-FORMAT in the run's folder")
+    command("summary", _summary, "print the main numbers")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="deepsearch_analysis", description="Reads and draws runs of DeepSearch for HPC."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser("report", help="write report.png and report.html")
-    report.add_argument("run", type=Path, help="the run's folder (holds run.h5); it may still be growing")
-    report.add_argument("--out", type=Path, default=None, help="where to write (default: the run's folder)")
-    summary = commands.add_parser("summary", help="print the main numbers")
-    summary.add_argument("run", type=Path)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        with Run(options.run) as run:
-            if options.command == "report":
-                from deepsearch_analysis.report import write_report
-
-                for path in write_report(run, options.out or options.run):
-                    print(path)
-            else:
-                from deepsearch_analysis.summary import summary as text
-
-                print(text(run))
+        options.work(options)
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

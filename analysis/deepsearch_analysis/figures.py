@@ -11,10 +11,11 @@ from matplotlib.path import Path as Shape
 from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepsearch_analysis.reader import CORRECT, NOT_JUDGED, Tree
+from deepsearch_analysis.codes import CORRECT, NOT_JUDGED
 from deepsearch_analysis.stats import PHASES, Curve, RankTime, Shapes
 from deepsearch_analysis.style import Theme, nothing, spread_labels, title
 from deepsearch_analysis.tree_layout import tidy_layout
+from deepsearch_analysis.trees import Tree
 
 CHECK = Shape([(-0.55, 0.0), (-0.15, -0.45), (0.6, 0.5)], [Shape.MOVETO, Shape.LINETO, Shape.LINETO])
 CROSS = Shape([(-0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (0.5, -0.5)],

@@ -7,11 +7,12 @@ import html
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
-from deepsearch_analysis.reader import CORRECT, NOT_JUDGED, Run, Tree
+from deepsearch_analysis.codes import CORRECT, NOT_JUDGED, OUTCOMES
+from deepsearch_analysis.reader import Run
 from deepsearch_analysis.tree_layout import tidy_layout
-
-OUTCOMES = {0: "correct", 1: "wrong", 2: "incomplete"}
+from deepsearch_analysis.trees import Tree
 
 
 def escape(text: object) -> str:
@@ -44,6 +45,21 @@ def table(columns: Sequence[tuple[str, str, np.ndarray]], most: int = 200) -> st
     )
     note = f'<p class="sub">{len(rows)} of {n:,} rows</p>' if len(rows) < n else ""
     return f'<div class="box"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+
+
+def text_table(frame: pd.DataFrame) -> str:
+    """A frame as it is: texts as texts, numbers as in table(); nothing for an empty one."""
+    if not len(frame):
+        return ""
+
+    def cell(value: object) -> str:
+        return number(float(value)) if isinstance(value, int | float | np.number) else escape(value)
+
+    head = "".join(f"<th>{escape(c)}</th>" for c in frame.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{cell(v)}</td>" for v in row) + "</tr>" for row in frame.itertuples(index=False)
+    )
+    return f'<div class="box"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _data(svg: bytes) -> str:

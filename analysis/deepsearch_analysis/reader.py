@@ -8,10 +8,10 @@ the trees of a part are those whose nodes and tokens are all there.
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,18 +19,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 
-MAJOR_VERSION = 1  # kSchemaMajor of src/store/schema.h
-RUN_SCHEMA, PART_SCHEMA = "deepsearch-run", "deepsearch-part"
-
-# The enums of src/data/verdict.h and src/data/tree_record.h.
-CORRECT, WRONG, INCOMPLETE, NOT_JUDGED = 0, 1, 2, 255
-KIND_TREE, KIND_ROLLOUTS = 0, 1
-STOP_REASONS = {0: "running", 1: "enough", 2: "exhausted", 3: "budget", 4: "solved", 5: "cancelled"}
-
-
-class RunError(Exception):
-    """The folder or file is not what it should be. The text is one line for people."""
+from deepsearch_analysis import frames
+from deepsearch_analysis.codes import MAJOR_VERSION, PART_SCHEMA, RUN_SCHEMA, RunError
+from deepsearch_analysis.pieces import Pieces, find_pieces
+from deepsearch_analysis.trees import Tree, find_trees, load_tree
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (whatever h5py hands out)
@@ -41,32 +35,66 @@ def _text(value: Any) -> str:  # noqa: ANN401 (whatever h5py hands out)
     return str(value)
 
 
+def _why(error: Exception) -> str:
+    """HDF5's complaint in words for people."""
+    text = str(error)
+    if isinstance(error, PermissionError) or "Permission denied" in text or "errno = 13" in text:
+        return "no permission to read it"
+    if "signature not found" in text:
+        return "not an HDF5 file, or one that is only being created"
+    if "truncated file" in text:
+        return "truncated: it is shorter than its own header says"
+    if isinstance(error, FileNotFoundError) or "No such file" in text:
+        return "no such file"
+    return "damaged or not readable: " + " ".join(text.split())
+
+
 def _open(path: Path, schema: str) -> h5py.File:
     """Opens a finished, growing or abandoned file for reading, and refuses what this reader does not understand."""
     # A reader needs no lock: SWMR orders the writer's flushes, and many shared file systems have no locks at all.
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
-    errors: list[str] = []
+    first: Exception | None = None
     file: h5py.File | None = None
-    for swmr in (True, False):
+    # Plain first: in SWMR mode HDF5 reads a damaged block again and again, with ever longer pauses.
+    for swmr in (False, True):
         try:
             file = h5py.File(path, "r", swmr=swmr)
             break
-        except OSError as error:
-            errors.append(str(error))
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            first = first or error
+            if "already open for" not in str(error):  # SWMR helps where a writer has, or had, the file open
+                break
     if file is None:
-        raise RunError(f"{path}: cannot be opened as HDF5: {errors[0]}")
+        raise RunError(f"{path}: cannot be opened as HDF5: {_why(first or OSError())}")
+    try:
+        _check_header(file, path, schema)
+    except RunError:
+        file.close()
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        file.close()
+        raise RunError(f"{path}: its attributes cannot be read: {_why(error)}") from None
+    return file
+
+
+def _check_header(file: h5py.File, path: Path, schema: str) -> None:
     found = _text(file.attrs.get("schema", ""))
     if found != schema:
-        file.close()
         raise RunError(f"{path}: its schema is {found or 'not named'!r}, expected {schema!r}")
     version = np.atleast_1d(file.attrs.get("schema_version", -1))
     if int(version[0]) != MAJOR_VERSION:
-        file.close()
         raise RunError(
             f"{path}: version {'.'.join(str(int(v)) for v in version)} of {schema}; this reader knows version "
             f"{MAJOR_VERSION}: use the analysis package that belongs to the program that wrote it"
         )
-    return file
+
+
+def _group(file: h5py.File, name: str, path: Path) -> h5py.Group | None:
+    try:
+        found = file.get(name)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise RunError(f"{path}: /{name}: cannot be read: {_why(error)}") from None
+    return found if isinstance(found, h5py.Group) else None
 
 
 class Table:
@@ -74,100 +102,62 @@ class Table:
 
     def __init__(self, group: h5py.Group | None, name: str) -> None:
         self.name = name
-        self._group = group
-        self.columns: tuple[str, ...] = (
-            tuple(k for k, v in group.items() if isinstance(v, h5py.Dataset) and v.ndim == 1) if group else ()
-        )
+        try:
+            self._data: dict[str, h5py.Dataset] = (
+                {k: v for k, v in group.items() if isinstance(v, h5py.Dataset) and v.ndim == 1} if group else {}
+            )
+        except (OSError, RuntimeError, KeyError) as error:
+            raise RunError(f"{name}: cannot be read: {_why(error)}") from None
+        self.columns: tuple[str, ...] = tuple(self._data)
         self._length: int | None = None
 
     def __len__(self) -> int:
         if self._length is None:
-            self._length = min((len(self._group[c]) for c in self.columns), default=0) if self._group else 0
+            self._length = min((len(data) for data in self._data.values()), default=0)
         return self._length
+
+    def refresh(self) -> None:
+        """Looks at a growing file again: len() and what is read from now on have its new rows."""
+        for data in self._data.values():
+            data.id.refresh()
+        self._length = None
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
     def __contains__(self, column: object) -> bool:
-        return column in self.columns
+        return column in self._data
 
     def __getitem__(self, column: str) -> np.ndarray:
         return self.rows(column, 0, len(self))
 
     def rows(self, column: str, first: int, last: int) -> np.ndarray:
         """Rows first … last−1 of a column, cut to what is there."""
-        if self._group is None or column not in self.columns:
+        data = self._data.get(column)
+        if data is None:
             raise RunError(f"table {self.name} has no column {column!r}; it has {', '.join(self.columns) or 'none'}")
-        data = self._group[column]
         last = min(last, len(self))
+        try:
+            values = data[first:last]
+        except (OSError, RuntimeError) as error:
+            raise RunError(f"{self.name}/{column}: rows {first} to {last} cannot be read: {_why(error)}") from None
         if h5py.check_string_dtype(data.dtype) is not None:
-            return np.array([_text(v) for v in data[first:last]], dtype=object)
-        return data[first:last]
+            return np.array([_text(v) for v in values], dtype=object)
+        return values
 
     def get(self, column: str) -> np.ndarray | None:
-        return self[column] if column in self.columns and len(self) else None
+        return self[column] if column in self._data and len(self) else None
+
+    def names(self, column: str) -> dict[int, str]:
+        """Of an enum column: its numbers' names; nothing for other columns."""
+        enum = h5py.check_enum_dtype(self._data[column].dtype) if column in self._data else None
+        return {int(number): name for name, number in (enum or {}).items()}
 
     def units(self, column: str) -> str:
-        return _text(self._group[column].attrs.get("units", "")) if self._group and column in self.columns else ""
+        return _text(self._data[column].attrs.get("units", "")) if column in self._data else ""
 
     def description(self, column: str) -> str:
-        return _text(self._group[column].attrs.get("description", "")) if self._group and column in self.columns else ""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One tree of a part; node numbers count from 0 (the root) inside the tree."""
-
-    row: int
-    kind: int
-    step: int
-    problem_key: int
-    prompt: str
-    stop_reason: int
-    tokens_generated: int
-    seconds: float
-    parent: np.ndarray
-    depth: np.ndarray
-    visits: np.ndarray
-    value: np.ndarray  # q(s), accumulated
-    entropy: np.ndarray
-    terminal: np.ndarray  # bool
-    outcome: np.ndarray
-    first_token: np.ndarray  # into tokens
-    n_tokens: np.ndarray
-    tokens: np.ndarray
-    recorded: np.ndarray  # leaves, in the order of recording
-
-    def __len__(self) -> int:
-        return len(self.parent)
-
-    @cached_property
-    def q(self) -> np.ndarray:
-        """Q(s) = q(s)/N(s), 0 where N(s) = 0 or q(s) is not a number."""
-        mean = np.divide(self.value, self.visits, out=np.zeros(len(self)), where=self.visits > 0)
-        return np.nan_to_num(mean)
-
-    @property
-    def correct_leaves(self) -> np.ndarray:
-        return np.flatnonzero(self.terminal & (self.outcome == CORRECT))
-
-    @cached_property
-    def best_leaf(self) -> int:
-        """The correct leaf that was recorded first, else any correct one, else −1."""
-        correct = set(self.correct_leaves.tolist())
-        return next((int(leaf) for leaf in self.recorded if int(leaf) in correct), min(correct, default=-1))
-
-    def path_to(self, node: int) -> list[int]:
-        """Nodes from the root's child down to `node`."""
-        path: list[int] = []
-        while node > 0 and len(path) <= len(self):
-            path.append(int(node))
-            node = int(self.parent[node])
-        return path[::-1]
-
-    def step_tokens(self, node: int) -> np.ndarray:
-        first = max(int(self.first_token[node]), 0)
-        return self.tokens[first : first + int(self.n_tokens[node])]
+        return _text(self._data[column].attrs.get("description", "")) if column in self._data else ""
 
 
 class Part:
@@ -177,9 +167,29 @@ class Part:
         self.path = path
         self._file = _open(path, PART_SCHEMA)
         self.trees, self.nodes, self.tokens, self.recorded, self.events, self.problems = (
-            Table(self._file.get(name), f"{path.name}:/{name}")
-            for name in ("trees", "nodes", "tokens", "recorded", "events", "problems")
+            self.table(name) for name in ("trees", "nodes", "tokens", "recorded", "events", "problems")
         )
+
+    def table(self, name: str) -> Table:
+        """A table of the part; empty when it has none of that name."""
+        found = _group(self._file, name, self.path)
+        return Table(found, f"{self.path}: /{name}")
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def attempt(self) -> int:
+        """Of the run, from the name sRRRR-aAA-NNNN; 1 where a name says nothing."""
+        found = re.fullmatch(r"s\d+-a(\d+)-\d+", self.name)
+        return int(found.group(1)) if found else 1
+
+    def refresh(self) -> None:
+        """Looks at a growing file again."""
+        for table in (self.nodes, self.tokens, self.recorded, self.events, self.problems, self.trees):
+            table.refresh()
+        self.__dict__.pop("n_trees", None)
 
     @cached_property
     def n_trees(self) -> int:
@@ -236,8 +246,8 @@ class Run:
 
     def table(self, path: str) -> Table:
         """A table of run.h5 by path ("metrics/learner"); empty when the run has none."""
-        found = self._file.get(path)
-        return Table(found if isinstance(found, h5py.Group) else None, f"run.h5:/{path}")
+        found = _group(self._file, path, self.folder / "run.h5")
+        return Table(found, f"{self.folder / 'run.h5'}: /{path}")
 
     @cached_property
     def config_text(self) -> str:
@@ -266,16 +276,48 @@ class Run:
         return self._parts
 
     @cached_property
+    def tokenizer(self) -> Pieces:
+        """From a checkpoint of the run, else from the base policy's folder; without words when neither is there."""
+        return find_pieces(self.folder, str(self.config.get("model", {}).get("path", "")))
+
+    @property
     def vocabulary(self) -> dict[int, str]:
-        """Token strings by id from a checkpoint's tokenizer.json; empty when there is none."""
-        for path in sorted((self.folder / "checkpoints").glob("*/tokenizer.json"), reverse=True):
-            try:
-                vocab = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
-                return {int(i): str(word) for word, i in vocab.items()}
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue
-        return {}
+        return self.tokenizer.pieces
 
     def words(self, tokens: np.ndarray) -> str:
-        """Tokens as text: words of the vocabulary with blanks between, or ids when there is none."""
-        return " ".join(self.vocabulary.get(int(t), f"#{int(t)}") for t in tokens)
+        """Tokens as text; ids where there is no vocabulary."""
+        return self.tokenizer.text(tokens)
+
+    # Tables as pandas frames; of the parts all together, one row a tree, node, token, ….
+
+    def metrics(self, name: str) -> pd.DataFrame:
+        """/metrics/NAME: learner, search or eval."""
+        return frames.run_table(self, f"metrics/{name}")
+
+    @cached_property
+    def trees(self) -> pd.DataFrame:
+        """/trees of all parts, indexed by `tree`; of a tree that two attempts have grown, the later one."""
+        return frames.trees(self)
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """The run's problems, indexed by key: /problems of run.h5, or of the parts while that is empty."""
+        return frames.problems(self)
+
+    def nodes(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """/nodes of all parts, with the `tree` they belong to; only some columns when named."""
+        return frames.rows_of_trees(self, "nodes", columns)
+
+    def tokens(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return frames.rows_of_trees(self, "tokens", columns)
+
+    def recorded(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return frames.rows_of_trees(self, "recorded", columns)
+
+    def events(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return frames.rows_of_trees(self, "events", columns)
+
+    def tree(self, wanted: int | str) -> Tree:
+        """One tree: its number in `trees`, its name as `deepsearch inspect --list` prints it, a problem's id or key,
+        or one of rescue, solved, largest."""
+        return load_tree(self, find_trees(self, wanted)[0])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +15,11 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from deepsearch_analysis import figures, html, stats
+from deepsearch_analysis import figures, figures_more, html, report_tables, stats
+from deepsearch_analysis.files import write_whole
 from deepsearch_analysis.reader import Run, Table
 from deepsearch_analysis.style import DARK, LIGHT, Theme, drawing
 
@@ -37,6 +37,7 @@ class Data:
     ranks: list[stats.RankTime]
     speed: stats.Curve | None
     pick: stats.Pick | None
+    search_table: pd.DataFrame  # one row a tree: depth, entropy, reward, iterations, seconds
 
 
 def collect(run: Run) -> Data:
@@ -55,6 +56,7 @@ def collect(run: Run) -> Data:
         ranks=stats.rank_times(run),
         speed=stats.tokens_per_second(run),
         pick=stats.pick_tree(run, shapes),
+        search_table=report_tables.per_tree(run),
     )
 
 
@@ -213,24 +215,69 @@ def _metrics(table: Table) -> str:
     return html.table(columns)
 
 
-def _learner_panel(data: Data) -> str:
+LEARNER_PANELS = (
+    ("loss", "loss"), ("reward, mean", "reward_mean"), ("policy entropy, nats", "policy_entropy"),
+    ("gradient norm", "grad_norm"), ("advantage, deviation", "advantage_std"), ("clipped share", "clip_fraction"),
+    ("mismatch KL, nats", "mismatch_kl"), ("problems solved", "solved_fraction"),
+)  # fmt: skip
+
+
+def _learner_curves(data: Data) -> list[tuple[str, stats.Curve]]:
     table = data.run.table("metrics/learner")
-    wanted = (("loss", "loss"), ("policy entropy, nats", "policy_entropy"), ("gradient norm", "grad_norm"),
-              ("clipped share of tokens", "clip_fraction"))  # fmt: skip
-    curves = [(name, c) for name, column in wanted if (c := stats.metric(table, column)) is not None]
+    return [(name, c) for name, column in LEARNER_PANELS if (c := stats.metric(table, column)) is not None]
+
+
+def draw_learner(figure: Figure, theme: Theme, data: Data) -> None:
+    curves = _learner_curves(data)
+    rows = max((len(curves) + 3) // 4, 1)
+    for place, (name, curve) in enumerate(curves):
+        down, across = divmod(place, 4)
+        height = 0.58 / rows
+        axes = figure.add_axes((0.05 + 0.245 * across, 1 - (down + 0.8) / rows, 0.19, height))
+        axes.plot(curve.steps, curve.values, color=theme.blue, linewidth=1.6,
+                  marker="o" if len(curve.steps) <= 12 else "", markersize=3.5)  # fmt: skip
+        axes.set_xlabel("optimisation step" if down == rows - 1 else "")
+        axes.margins(x=0.02)
+        figures.title(axes, theme, name, f"last {curve.last:.4g}")
+
+
+def _learner_panel(data: Data) -> str:
+    curves = _learner_curves(data)
     if not curves:
         return ""
+    return _panel(lambda f, t: draw_learner(f, t, data), (12.4, 2.6 * ((len(curves) + 3) // 4)),
+                  "Learner over steps: " + ", ".join(name for name, _ in curves), wide=True)  # fmt: skip
 
-    def draw(figure: Figure, theme: Theme) -> None:
-        for place, (name, curve) in enumerate(curves):
-            axes = figure.add_axes((0.05 + 0.245 * place, 0.2, 0.19, 0.58))
-            axes.plot(curve.steps, curve.values, color=theme.blue, linewidth=1.6,
-                      marker="o" if len(curve.steps) <= 12 else "", markersize=3.5)  # fmt: skip
-            axes.set_xlabel("optimisation step")
-            axes.margins(x=0.02)
-            figures.title(axes, theme, name, f"last {curve.last:.4g}")
 
-    return _panel(draw, (12.4, 2.6), "Learner: loss, entropy, gradient norm, clip fraction over steps", wide=True)
+def _pictures(data: Data) -> list[tuple[str, Draw, tuple[float, float], str]]:
+    """(name, drawing, size, description) of the wide pictures that stand alone: in the page, and as report-NAME.png."""
+    run = data.run
+    pictures: list[tuple[str, Draw, tuple[float, float], str]] = []
+    if len(run.table("metrics/eval")) > 1:
+        pictures.append(("accuracy", lambda f, t: figures_more.accuracy_against(f, t, run), (12.4, 3.6),
+                         "Held-out accuracy over steps, generated tokens and hours"))  # fmt: skip
+    if len(data.search_table):
+        pictures.append(("search", lambda f, t: figures_more.search_distributions(f, t, data.search_table), (12.4, 2.7),
+                         "Distributions of depth, entropy, reward, iterations and seconds of the trees"))  # fmt: skip
+    if data.ranks:
+        ranks = min(len(data.ranks), figures_more.MOST_RANKS)
+        pictures.append(("timeline", lambda f, t: figures_more.timeline(f, t, run), (12.4, 1.6 + 0.3 * ranks),
+                         "Timeline of every rank's phases"))  # fmt: skip
+    return pictures
+
+
+def _more(data: Data) -> list[tuple[str, str]]:
+    """(heading, content) of the sections about search and time."""
+    run, drawn = data.run, {n: _panel(d, size, alt, wide=True) for n, d, size, alt in _pictures(data)}
+    return [
+        ("Accuracy over steps, tokens and hours", drawn.get("accuracy", "")),
+        ("The search", drawn.get("search", "") + html.text_table(report_tables.summary_of_trees(data.search_table))),
+        ("Timeline", drawn.get("timeline", "")),
+        ("Utilisation of the ranks", html.text_table(report_tables.utilisation(run))),
+        ("Rounds", html.text_table(report_tables.rounds(run))),
+        ("Worst stragglers", html.text_table(report_tables.stragglers(run))),
+        ("Problems never solved", html.text_table(report_tables.never_solved(run))),
+    ]
 
 
 def page(data: Data) -> str:
@@ -266,6 +313,7 @@ def page(data: Data) -> str:
         )
     learner = _learner_panel(data)
     for name, content in (
+        *_more(data),
         ("Learner", learner + _metrics(run.table("metrics/learner"))),
         ("Search", _metrics(run.table("metrics/search"))),
         ("Held-out evaluation", _metrics(run.table("metrics/eval"))),
@@ -273,7 +321,7 @@ def page(data: Data) -> str:
     ):
         if content:
             parts.append(f"<h2>{name}</h2>{content}")
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    css = (Path(__file__).parent / "pages" / "report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -298,19 +346,6 @@ def _run_facts(data: Data) -> list[tuple[str, str]]:
     return [*rows, ("hosts", ", ".join(sorted(set(hosts(run))))), ("wall time", duration(run))]
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def write_report(run: Run, out: Path) -> list[Path]:
     """Writes report.png and report.html into `out` and returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
@@ -321,6 +356,19 @@ def write_report(run: Run, out: Path) -> list[Path]:
         figure.savefig(png, format="png", dpi=125, metadata={"Software": None})
         plt.close(figure)
     paths = [out / "report.png", out / "report.html"]
-    _write(paths[0], png.getvalue())
-    _write(paths[1], page(data).encode())
+    write_whole(paths[0], png.getvalue())
+    write_whole(paths[1], page(data).encode())
+    for name, draw, size, _ in _pictures(data):
+        paths.append(out / f"report-{name}.png")
+        write_whole(paths[-1], _png(draw, size))
     return paths
+
+
+def _png(draw: Draw, size: tuple[float, float]) -> bytes:
+    with drawing(LIGHT) as theme:
+        figure = plt.figure(figsize=size, dpi=110)
+        draw(figure, theme)
+        out = io.BytesIO()
+        figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
+        plt.close(figure)
+    return out.getvalue()

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepsearch_analysis.reader import CORRECT, KIND_TREE, Part, Run, Table, Tree
+from deepsearch_analysis.codes import CORRECT, KIND_TREE, RunError
+from deepsearch_analysis.reader import Part, Run, Table
+from deepsearch_analysis.trees import Tree, load_part_tree
 
 # Phases of a rank in the order they are drawn, and their columns in /metrics/search or /metrics/learner.
 PHASE_COLUMNS = (
@@ -156,7 +158,7 @@ def tree_shapes(run: Run) -> Shapes:
             continue
         try:
             piece = _part_shapes(part)
-        except (IndexError, ValueError, OSError) as error:
+        except (IndexError, ValueError, OSError, RunError) as error:
             warnings.append(f"{part.path.name}: left out: {error}")
             continue
         piece["part"] = np.full(part.n_trees, index)
@@ -166,45 +168,6 @@ def tree_shapes(run: Run) -> Shapes:
     if not pieces:
         columns["solved"] = columns["solved"].astype(bool)
     return Shapes(**columns, warnings=run.warnings + warnings)
-
-
-def load_tree(part: Part, row: int) -> Tree:
-    first, count = int(part.trees.rows("first_node", row, row + 1)[0]), int(part.trees.rows("n_nodes", row, row + 1)[0])
-
-    def nodes(name: str) -> np.ndarray:
-        return part.nodes.rows(name, first, first + count)
-
-    def value(name: str, default: float = 0) -> float:
-        return part.trees.rows(name, row, row + 1)[0] if name in part.trees else default
-
-    first_token, n_tokens = nodes("first_token").astype(np.int64), nodes("n_tokens").astype(np.int64)
-    base, total = int(value("first_token")), int(value("n_tokens"))
-    tokens = part.tokens.rows("id", base, base + total) if "id" in part.tokens else np.zeros(0, dtype=np.int32)
-    start, n_recorded = int(value("first_recorded")), int(value("n_recorded"))
-    recorded = part.recorded.rows("leaf", start, start + n_recorded) if n_recorded else np.zeros(0)
-    problem = int(value("problem", -1))
-    prompt = part.problems.rows("prompt", problem, problem + 1) if problem >= 0 and "prompt" in part.problems else ()
-    return Tree(
-        row=row,
-        kind=int(value("kind")),
-        step=int(value("step")),
-        problem_key=int(value("problem_key")),
-        prompt=str(prompt[0]) if len(prompt) else "",
-        stop_reason=int(value("stop_reason")),
-        tokens_generated=int(value("tokens_generated")),
-        seconds=float(value("seconds")),
-        parent=nodes("parent").astype(np.int64),
-        depth=nodes("depth").astype(np.int64),
-        visits=nodes("visits").astype(np.int64),
-        value=nodes("value").astype(float),
-        entropy=nodes("entropy").astype(float),
-        terminal=nodes("terminal").astype(bool),
-        outcome=nodes("outcome").astype(int),
-        first_token=first_token - base,
-        n_tokens=n_tokens,
-        tokens=tokens,
-        recorded=recorded.astype(np.int64),
-    )
 
 
 @dataclass(frozen=True)
@@ -242,7 +205,7 @@ def pick_tree(run: Run, shapes: Shapes, largest: int = 300) -> Pick | None:
         if candidates.any():
             size = -shapes.nodes if detail == "the smallest" else shapes.nodes
             best = int(np.flatnonzero(candidates)[np.argmax(size[candidates])])
-            tree = load_tree(run.parts[int(shapes.part[best])], int(shapes.row[best]))
+            tree = load_part_tree(run.parts[int(shapes.part[best])], int(shapes.row[best]))
             return Pick(tree, heading if shapes.is_tree[best] else "One group of rollouts", detail)
     return None
 

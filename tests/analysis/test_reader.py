@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 import pytest
 from deepsearch_analysis import stats
-from deepsearch_analysis.reader import CORRECT, Part, Run, RunError
+from deepsearch_analysis.codes import CORRECT, RunError
+from deepsearch_analysis.reader import Part, Run
+from deepsearch_analysis.trees import load_part_tree
 from run_maker import header, make_run
 
 
@@ -109,7 +111,7 @@ def test_a_tree_comes_back_as_written(small_run: Path) -> None:
     with Run(small_run) as run:
         shapes = stats.tree_shapes(run)
         solved = int(np.flatnonzero(shapes.solved & shapes.is_tree)[0])
-        tree = stats.load_tree(run.parts[int(shapes.part[solved])], int(shapes.row[solved]))
+        tree = load_part_tree(run.parts[int(shapes.part[solved])], int(shapes.row[solved]))
         assert len(tree) == shapes.nodes[solved]
         assert tree.depth.max() == shapes.depth[solved]
         assert tree.outcome[tree.best_leaf] == CORRECT

@@ -16,6 +16,7 @@ from deepsearch_analysis.__main__ import main
 from deepsearch_analysis.reader import Run
 from deepsearch_analysis.style import spread_labels
 from deepsearch_analysis.tree_layout import tidy_layout
+from deepsearch_analysis.trees import load_part_tree
 from run_maker import header, make_run
 
 
@@ -32,7 +33,7 @@ def test_report_of_a_whole_run(small_report: Path) -> None:
     for expected in ("held-out Pass@1", "5.2 % → ", "A problem that only search solved", "Learner", "grad norm",
                      "tree depth mean", "Resolved configuration", "node1, node2", "color-scheme: dark"):  # fmt: skip
         assert expected in page
-    assert page.count("data:image/svg+xml;base64,") == 12  # six panels, light and dark
+    assert page.count("data:image/svg+xml;base64,") == 18  # nine panels, light and dark
     assert not list(small_report.glob("*.png?*"))  # no temporary file is left
 
 
@@ -47,8 +48,9 @@ def test_report_twice_is_the_same(
     small_run: Path, small_report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(small_run), "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / "report.png"), str(tmp_path / "report.html")]
-    for name in ("report.html", "report.png"):
+    names = ("report.png", "report.html", "report-accuracy.png", "report-search.png", "report-timeline.png")
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
+    for name in names:
         assert (tmp_path / name).read_bytes() == (small_report / name).read_bytes()
 
 
@@ -147,7 +149,7 @@ def test_shapes_by_hand(small_run: Path) -> None:
     with Run(small_run) as run:
         shapes = stats.tree_shapes(run)
         for i in range(len(shapes)):
-            tree = stats.load_tree(run.parts[int(shapes.part[i])], int(shapes.row[i]))
+            tree = load_part_tree(run.parts[int(shapes.part[i])], int(shapes.row[i]))
             inner = len(set(tree.parent[1:].tolist()))
             assert shapes.nodes[i] == len(tree)
             assert shapes.depth[i] == tree.depth.max()
