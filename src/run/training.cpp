@@ -156,6 +156,7 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
   try {
     const auto between = [&] {
       coordinator_.keep_alive();
+      if (stream_) stream_->tend(state_.step, next_problem_);
       const bool near = std::abs(state_.learn_seconds - watch.seconds()) < kNear;
       if (stopping() && held_ && !near) throw Stopped();
     };

@@ -1,6 +1,7 @@
 #include "run/tree_stream.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "core/activity.h"
@@ -19,7 +20,8 @@ void TreeStream::restore(const std::vector<PendingTree>& pending, int64_t versio
   std::vector<AssignMessage::Item> items;
   for (const PendingTree& one : pending) {
     items.push_back(make_item_(one.problem, one.key));
-    entries_[items.back().key] = {.problem = one.problem, .begun = version, .finished = false, .records = {}};
+    entries_[items.back().key] = {
+        .problem = one.problem, .begun = version, .finished = false, .teaches = false, .records = {}};
   }
   start(std::move(items));
 }
@@ -29,13 +31,16 @@ void TreeStream::start(std::vector<AssignMessage::Item> items) {
   std::vector<TreeKey> keys;
   for (const AssignMessage::Item& item : items) keys.push_back(item.key);
   std::vector<TreeRecord> taken = earlier_.take(items);
-  for (const TreeKey& key : keys) entries_.at(key).finished = true;
-  for (const AssignMessage::Item& item : items) entries_.at(item.key).finished = false;
   for (TreeRecord& record : taken) {
     Entry& entry = entries_.at(record.key);
     entry.begun = std::min(entry.begun, record.policy_version);
     earlier_tokens_ += record.tokens_generated;
     entry.records.push_back(std::move(record));
+  }
+  std::set<TreeKey> unfinished;
+  for (const AssignMessage::Item& item : items) unfinished.insert(item.key);
+  for (const TreeKey& key : keys) {
+    if (!unfinished.contains(key)) finish(entries_.at(key));
   }
   if (!items.empty()) coordinator_.add(std::move(items));
 }
@@ -50,7 +55,7 @@ void TreeStream::begin(int64_t version, int64_t& next_problem) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t problem = next_problem++;
     AssignMessage::Item item = make_item_(problem, {.round = 0, .step = version + 1, .problem_index = place_++});
-    entries_[item.key] = {.problem = problem, .begun = version, .finished = false, .records = {}};
+    entries_[item.key] = {.problem = problem, .begun = version, .finished = false, .teaches = false, .records = {}};
     items.push_back(std::move(item));
   }
   ahead_.begun(count);
@@ -61,38 +66,42 @@ void TreeStream::take_in() {
   for (TreeMessage& message : coordinator_.take_records()) {
     const auto entry = entries_.find(message.tree.key);
     if (entry == entries_.end()) continue;  // was dropped
-    entry->second.finished = message.last;
     entry->second.records.push_back(std::move(message.tree));
+    if (message.last) finish(entry->second);
   }
 }
 
-bool TreeStream::useful(const Entry& entry) const {
-  return !choose_batch(entry.records, 1, config_.credit).trees.empty();
+void TreeStream::finish(Entry& entry) const {
+  entry.finished = true;
+  entry.teaches = !choose_batch(entry.records, 1, config_.credit).trees.empty();
 }
 
-void TreeStream::leave(std::map<TreeKey, Entry>::iterator entry, std::vector<TreeRecord>& used) {
-  for (TreeRecord& record : entry->second.records) used.push_back(std::move(record));
+void TreeStream::leave(std::map<TreeKey, Entry>::iterator entry) {
+  for (TreeRecord& record : entry->second.records) used_.push_back(std::move(record));
   entries_.erase(entry);
 }
 
-// Finished problems that teach nothing make room for others. True: there were some.
-bool TreeStream::drop_uniform(std::vector<TreeRecord>& used, StepBatch& batch) {
-  bool any = false;
+void TreeStream::count(const Entry& entry) {
+  StepBatch one = choose_batch(entry.records, 1, config_.credit);
+  next_.seen += one.seen;
+  next_.uniform += one.uniform;
+  next_.solved += one.solved;
+  for (TreeRecord& tree : one.trees) next_.trees.push_back(std::move(tree));
+}
+
+// Finished problems that teach nothing.
+void TreeStream::drop_useless() {
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     const auto here = entry++;
-    if (!here->second.finished || useful(here->second)) continue;
-    const StepBatch one = choose_batch(here->second.records, 1, config_.credit);
-    batch.seen += one.seen;
-    batch.uniform += one.uniform;
-    batch.solved += one.solved;
-    leave(here, used);
-    any = true;
+    if (!here->second.finished || here->second.teaches) continue;
+    count(here->second);
+    leave(here);
+    ahead_.taught_nothing(1);
   }
-  return any;
 }
 
 // What this step may not use any more; unfinished trees are ended where they are.
-void TreeStream::drop_old(int64_t step, std::vector<TreeRecord>& used, StepBatch& batch) {
+void TreeStream::drop_old(int64_t step) {
   std::vector<TreeKey> unfinished;
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     const auto here = entry++;
@@ -101,24 +110,26 @@ void TreeStream::drop_old(int64_t step, std::vector<TreeRecord>& used, StepBatch
                        here->second.begun == ahead_.oldest_usable(step));
     if (!late) continue;
     if (!here->second.finished) unfinished.push_back(here->first);
-    ++batch.dropped;
-    leave(here, used);
+    ++next_.dropped;
+    leave(here);
   }
   if (!unfinished.empty()) coordinator_.cancel(unfinished);
 }
 
-void TreeStream::use(StepBatch& batch, std::vector<TreeRecord>& used) {
+void TreeStream::use() {
   for (auto entry = entries_.begin(); entry != entries_.end();) {
-    if (static_cast<int64_t>(batch.trees.size()) >= config_.learn.problems) break;
+    if (static_cast<int64_t>(next_.trees.size()) >= config_.learn.problems) break;
     const auto here = entry++;
     if (!here->second.finished) continue;
-    StepBatch one = choose_batch(here->second.records, 1, config_.credit);
-    batch.seen += one.seen;
-    batch.uniform += one.uniform;
-    batch.solved += one.solved;
-    for (TreeRecord& tree : one.trees) batch.trees.push_back(std::move(tree));
-    leave(here, used);
+    count(here->second);
+    leave(here);
   }
+}
+
+void TreeStream::tend(int64_t version, int64_t& next_problem) {
+  take_in();
+  drop_useless();
+  begin(version, next_problem);
 }
 
 std::vector<RunAhead::Age> TreeStream::ages(int64_t step) const {
@@ -135,18 +146,19 @@ bool TreeStream::gather(int64_t step, int64_t version, int64_t& next_problem, co
                         StepBatch& batch, std::vector<TreeRecord>& used) {
   enter_phase("growing trees");
   take_in();
-  drop_old(step, used, batch);
-  for (;;) {
-    drop_uniform(used, batch);
-    begin(version, next_problem);
-    if (ahead_.ready(ages(step), config_.learn.stale_trees == StaleTrees::kFinish)) break;
+  drop_old(step);
+  bool ready = false;
+  while (!ready && !stop_requested()) {
+    tend(version, next_problem);
+    ready = ahead_.ready(ages(step), config_.learn.stale_trees == StaleTrees::kFinish);
+    if (ready) break;
     coordinator_.serve();
     between();
-    if (stop_requested()) return false;
-    take_in();
   }
-  use(batch, used);
-  return true;
+  if (ready) use();
+  used = std::exchange(used_, {});
+  batch = std::exchange(next_, {});
+  return ready;
 }
 
 std::vector<PendingTree> TreeStream::pending() const {
@@ -157,7 +169,7 @@ std::vector<PendingTree> TreeStream::pending() const {
 
 std::vector<TreeRecord> TreeStream::finished() {
   take_in();
-  std::vector<TreeRecord> trees;
+  std::vector<TreeRecord> trees = used_;
   for (const auto& [key, entry] : entries_) trees.insert(trees.end(), entry.records.begin(), entry.records.end());
   return trees;
 }

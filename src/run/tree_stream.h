@@ -33,6 +33,9 @@ class TreeStream {
   // A new version: more may be begun.
   void published() { ahead_.published(); }
 
+  // To be called while the learner learns: problems that came to nothing make room for others at once.
+  void tend(int64_t version, int64_t& next_problem);
+
   // The batch for `step`: waits for it, beginning more problems in place of such that teach nothing. `between` is
   // called now and then. False: a stop was asked for. `used`: records of all problems that leave the stream.
   bool gather(int64_t step, int64_t version, int64_t& next_problem, const std::function<void()>& between,
@@ -40,7 +43,7 @@ class TreeStream {
 
   // Begun and not used, by key.
   std::vector<PendingTree> pending() const;
-  // Finished and not used.
+  // Finished and not used in a batch.
   std::vector<TreeRecord> finished();
   // Tokens generated in this attempt or an earlier one for what is held, and in an earlier one for what is not grown
   // again, since the start.
@@ -52,16 +55,18 @@ class TreeStream {
     int64_t problem = 0;
     int64_t begun = 0;  // policy version
     bool finished = false;
+    bool teaches = false;  // of a finished one: something of it can be in a batch
     std::vector<TreeRecord> records;
   };
   void start(std::vector<AssignMessage::Item> items);
   void take_in();
-  bool useful(const Entry& entry) const;
+  void finish(Entry& entry) const;
   std::vector<RunAhead::Age> ages(int64_t step) const;
-  bool drop_uniform(std::vector<TreeRecord>& used, StepBatch& batch);
-  void drop_old(int64_t step, std::vector<TreeRecord>& used, StepBatch& batch);
-  void use(StepBatch& batch, std::vector<TreeRecord>& used);
-  void leave(std::map<TreeKey, Entry>::iterator entry, std::vector<TreeRecord>& used);
+  void drop_useless();
+  void drop_old(int64_t step);
+  void use();
+  void count(const Entry& entry);
+  void leave(std::map<TreeKey, Entry>::iterator entry);
 
   const Config& config_;
   Coordinator& coordinator_;
@@ -69,6 +74,8 @@ class TreeStream {
   MakeItem make_item_;
   RunAhead ahead_;
   std::map<TreeKey, Entry> entries_;  // keys begin with the step they were begun for, so the oldest come first
+  StepBatch next_;                    // what is known of the next batch: what was left out of it
+  std::vector<TreeRecord> used_;      // records of problems that left the stream since the last batch
   int64_t earlier_tokens_ = 0;
   int64_t place_version_ = -1;
   int64_t place_ = 0;  // of the next problem begun under that version

@@ -22,10 +22,10 @@ class RunAhead {
     int64_t finished = 0;  // of them; useful ones only
   };
 
-  // `problems`: a batch. `refills`: problems that may be begun beyond one batch a version, in place of such that teach
-  // nothing.
+  // `problems`: a batch. `refills`: problems that may be begun beyond one batch a version, each in place of one that
+  // taught nothing.
   RunAhead(int64_t problems, int64_t max_staleness, int64_t refills)
-      : problems_(problems), max_staleness_(max_staleness), refills_(refills), left_(ahead() + refills) {}
+      : problems_(problems), max_staleness_(max_staleness), refills_(refills), left_(ahead()), refills_left_(refills) {}
 
   // The oldest version that step `step` may use.
   int64_t oldest_usable(int64_t step) const { return step - 1 - max_staleness_; }
@@ -35,7 +35,15 @@ class RunAhead {
   // How many may be begun now. `held`: under way, or finished, useful and not used.
   int64_t may_begin(int64_t held) const { return std::clamp<int64_t>(ahead() - held, 0, left_); }
   void begun(int64_t problems) { left_ -= problems; }
-  void published() { left_ = problems_ + refills_; }
+  void taught_nothing(int64_t problems) {
+    const int64_t more = std::min(problems, refills_left_);
+    left_ += more;
+    refills_left_ -= more;
+  }
+  void published() {
+    left_ = problems_;
+    refills_left_ = refills_;
+  }
 
   // A batch can be taken. ages[i]: what was begun under version oldest_usable(step) + i. `wait`: for trees that would
   // be too old otherwise; else they are dropped when they are.
@@ -56,6 +64,7 @@ class RunAhead {
   int64_t max_staleness_;
   int64_t refills_;
   int64_t left_;  // may still be begun under this version
+  int64_t refills_left_;
 };
 
 }  // namespace deepsearch

@@ -85,13 +85,17 @@ TEST(RunAhead, RefillsAreLimitedAVersion) {
   RunAhead ahead(10, 1, 5);
   EXPECT_EQ(ahead.may_begin(0), 20);
   ahead.begun(20);
-  EXPECT_EQ(ahead.may_begin(12), 5);  // eight taught nothing
+  EXPECT_EQ(ahead.may_begin(12), 0);  // eight were used
+  ahead.taught_nothing(8);
+  EXPECT_EQ(ahead.may_begin(12), 5);
   ahead.begun(5);
   EXPECT_EQ(ahead.may_begin(12), 0);
   EXPECT_FALSE(ahead.ready({{.all = 0, .finished = 0}, {.all = 12, .finished = 9}}, true));
   EXPECT_TRUE(ahead.ready({{.all = 0, .finished = 0}, {.all = 9, .finished = 9}}, true));  // no more can come
   ahead.published();
-  EXPECT_EQ(ahead.may_begin(0), 15);
+  EXPECT_EQ(ahead.may_begin(0), 10);
+  ahead.taught_nothing(3);
+  EXPECT_EQ(ahead.may_begin(0), 13);
 }
 
 }  // namespace
