@@ -115,6 +115,7 @@ void Coordinator::listen(bool wait) {
 void Coordinator::add(std::vector<AssignMessage::Item> items) {
   dispatcher_.queued(static_cast<int64_t>(items.size()));
   std::move(items.begin(), items.end(), std::back_inserter(queue_));
+  dispatch();
 }
 
 void Coordinator::serve() {
@@ -169,7 +170,14 @@ void Coordinator::give_signs_of_life() {
   if (world_.size() == 1) return;
   mailbox_.take_in();
   mailbox_.send_all(others(), sign_of_life(world_));
+  last_sign_ = now_seconds();
   abort_if_silent();
+}
+
+void Coordinator::keep_alive() {
+  listen(/*wait=*/false);
+  dispatch();
+  if (now_seconds() - last_sign_ > params_.heartbeat_seconds) give_signs_of_life();
 }
 
 void Coordinator::move_weights() {

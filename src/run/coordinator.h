@@ -73,10 +73,7 @@ class Coordinator {
 
   // Between pieces of long local work: takes messages in, so that senders' buffers drain, moves weights on, and hands
   // out work that waits.
-  void keep_alive() {
-    listen(/*wait=*/false);
-    dispatch();
-  }
+  void keep_alive();
 
   // Has search ranks drop what is unfinished; records of all that they have finished are then here, and on disk. Waits
   // a moment only for a rank that does not answer, and returns those ranks.
@@ -121,6 +118,7 @@ class Coordinator {
   std::vector<ReportMessage> reports_;
   int64_t tokens_generated_ = 0;
   int goodbyes_ = 0;
+  double last_sign_ = 0;   // of life
   std::set<int> halting_;  // search ranks that have not dropped their trees yet
   std::set<int> saving_;   // ranks that have not said yet that they did their part of a checkpoint
   std::string save_error_;

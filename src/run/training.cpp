@@ -5,6 +5,7 @@
 #include <csignal>
 #include <utility>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/signals.h"
@@ -153,10 +154,16 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
   if (world_.n_learners() == 1 && config_.run.hold_state) held_ = trainer_.optimizer_state();
   coordinator_.share_batch(batch.trees, state_.step + 1);
   const Stopwatch watch;
+  const auto keep_alive = [&] {
+    coordinator_.keep_alive();
+    if (stream_) stream_->tend(state_.step, next_problem_);
+  };
+  // Layers of the network and waits for other learners come round more often than micro-batches.
+  constexpr double kOften = 0.005;
+  const WhileWaiting meanwhile(keep_alive, kOften);
   try {
     const auto between = [&] {
-      coordinator_.keep_alive();
-      if (stream_) stream_->tend(state_.step, next_problem_);
+      keep_alive();
       const bool near = std::abs(state_.learn_seconds - watch.seconds()) < kNear;
       if (stopping() && held_ && !near) throw Stopped();
     };

@@ -13,6 +13,7 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
+#include "core/activity.h"
 #include "core/error.h"
 #include "learn/network/autograd_nodes.h"
 #include "learn/network/fused.h"
@@ -93,6 +94,7 @@ struct Decoder::Impl {
                        const at::Tensor& mask) const;
   at::Tensor feed_forward(const Layer& layer, const at::Tensor& normed) const;
   void notify(size_t group) const {
+    report_progress();
     if (gradients_complete) gradients_complete(group);
   }
   at::Tensor packed_layer(size_t index, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
@@ -263,6 +265,7 @@ at::Tensor Decoder::hidden(const at::Tensor& tokens, const at::Tensor& positions
   for (size_t i = 0; i < m.layers.size(); ++i) {
     const auto layer = [&m, i, cos, sin, plan](const at::Tensor& in) { return m.packed_layer(i, in, cos, sin, plan); };
     x = m.checkpointing && c10::GradMode::is_enabled() ? checkpointed(x, layer) : layer(x);
+    report_progress();
   }
   x = when_gradient_passes(x, [&m] { m.notify(m.groups.size() - 1); });
   return m.norm(x, m.final_norm);
