@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/progress.h"
+#include "model/weights.h"
 #include "run/config.h"
 
 namespace deepsearch {
