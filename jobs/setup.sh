@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Puts in place what the build and the tests need: Debian packages, LibTorch, and a Python environment.
 #
-#   jobs/setup.sh [--build-only | --with-oracles] [--with-browser] [--check]
+#   jobs/setup.sh [--build-only | --with-oracles] [--with-browser] [--with-slurm] [--check]
 #
 #   (default)       what building, running and the report need
 #   --build-only    no Python environment
 #   --with-oracles  also the PyPI packages that the oracle tests compare with
 #   --with-browser  also Chromium, for the tests that open the analysis' pages
+#   --with-slurm    also Slurm and munge, for the tests on a cluster of two nodes made on this machine (tests/slurm)
 #   --check         change nothing; say what is missing and exit 1 if anything is
 #
 # Idempotent. Without root it works when the packages are there already (or come from modules, see INSTALL.md).
@@ -15,15 +16,16 @@ set -euo pipefail
 # shellcheck source=jobs/common.sh
 source "$(dirname "$0")/common.sh"
 
-PYTHON_ENV=1 ORACLES=0 BROWSER=0 CHECK=0 MISSING=0
+PYTHON_ENV=1 ORACLES=0 BROWSER=0 SLURM=0 CHECK=0 MISSING=0
 for arg in "$@"; do
     case $arg in
     --build-only) PYTHON_ENV=0 ;;
     --with-oracles) ORACLES=1 ;;
     --with-browser) BROWSER=1 ;;
+    --with-slurm) SLURM=1 ;;
     --check) CHECK=1 ;;
     -h | --help)
-        sed -n '2,14s/^# \{0,1\}//p' "$0"
+        sed -n '2,15s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *) die "unknown option '$arg' (try --help)" ;;
@@ -42,6 +44,7 @@ DEBIAN_PACKAGES=(build-essential cmake ninja-build ccache git unzip pkg-config p
     nlohmann-json3-dev libcereal-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev libgtest-dev libgmock-dev
     clang clang-format "$(clang_runtime)" shellcheck)
 if [ $BROWSER = 1 ]; then DEBIAN_PACKAGES+=(chromium); fi
+if [ $SLURM = 1 ]; then DEBIAN_PACKAGES+=(slurmctld slurmd slurm-client munge iproute2); fi
 
 # needs WHAT: in --check mode count it and return false; otherwise say that it is being done.
 needs() {

@@ -21,6 +21,8 @@ struct CommandLine {
 };
 
 void add_train(CLI::App& app, CommandLine& line);
+void add_submit(CLI::App& app, CommandLine& line);
+void add_sweep(CLI::App& app, CommandLine& line);
 void add_sft(CLI::App& app, CommandLine& line);
 void add_plan(CLI::App& app, CommandLine& line);
 void add_simulate(CLI::App& app, CommandLine& line);

@@ -22,6 +22,8 @@ int run(int argc, char** argv) {
   line.argv = &argv;
   line.arguments.assign(argv, argv + argc);
   add_train(app, line);
+  add_submit(app, line);
+  add_sweep(app, line);
   add_sft(app, line);
   add_plan(app, line);
   add_simulate(app, line);

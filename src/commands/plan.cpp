@@ -10,10 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/commands.h"
+#include "commands/plan_input.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/progress.h"
-#include "engine/bench_models.h"
 #include "model/weights.h"
 #include "run/config.h"
 
@@ -21,51 +21,11 @@ namespace deepsearch {
 
 namespace {
 
-struct Options {
+struct Options : PlanRequest {
   std::string config_path;
   std::vector<std::string> overrides;
-  int64_t ranks = 1;
-  int64_t devices = 0;
-  std::string hardware = "cpu";
-  std::vector<std::string> hardware_keys;
-  std::string shape;
-  std::optional<double> prompt_tokens;
-  std::optional<double> response_tokens;
-  std::optional<double> generated_tokens;
-  double new_share = 0.5;
   std::string json;
 };
-
-ModelConfig shape_of(const Options& options, const Config& config, const Task& task) {
-  if (!options.shape.empty()) return bench_shape(options.shape);
-  if (config.model.path.empty()) return model_config_of(config.model, task);
-  return open_model(config.model.path)->model_config();
-}
-
-PlanInput input_of(const Options& options, const Config& config) {
-  const std::unique_ptr<Task> task = make_task(config.task);
-  PlanInput input;
-  input.model = shape_of(options, config, *task);
-  input.learn = config.learn;
-  input.engine = config.engine;
-  input.hardware = read_hardware(options.hardware, options.hardware_keys);
-  if (options.ranks > 1 && config.ranks.learners >= options.ranks) {
-    bad_input("[ranks].learners = {} of --ranks {} leaves none to search", config.ranks.learners, options.ranks);
-  }
-  input.one_rank = options.ranks == 1;
-  input.learners = input.one_rank ? 1 : config.ranks.learners;
-  input.search_ranks = input.one_rank ? 1 : options.ranks - input.learners;
-  input.devices = options.devices > 0 ? options.devices : input.hardware.gpu ? options.ranks : 1;
-  if (input.devices > options.ranks) {
-    bad_input("--devices {} for --ranks {}: a rank uses one device", input.devices, options.ranks);
-  }
-  input.problems_in_flight = config.ranks.problems_in_flight;
-  const double prompt = options.prompt_tokens.value_or(static_cast<double>(task->max_prompt_tokens()));
-  const double most = static_cast<double>(config.search.max_depth * config.search.step_tokens);
-  input.work = workload_of(config.search, prompt, options.response_tokens.value_or(most / 2), options.new_share);
-  if (options.generated_tokens) input.work.generated_tokens = *options.generated_tokens;
-  return input;
-}
 
 std::string gigabytes(double bytes) {
   return std::abs(bytes) >= 1e8 ? fmt::format("{:.2f} GB", bytes / 1e9) : fmt::format("{:.1f} MB", bytes / 1e6);
@@ -163,7 +123,7 @@ nlohmann::ordered_json json_of(const PlanInput& input, const std::vector<DeviceM
 
 int plan_command(const Options& options) {
   const Config config = read_config(options.config_path, options.overrides);
-  const PlanInput input = input_of(options, config);
+  const PlanInput input = plan_input(options, config);
   const std::vector<DeviceMemory> devices = device_memory(input);
   const StepTime time = step_time(input);
   const std::string problem = what_does_not_fit(input);

@@ -46,6 +46,13 @@ void RunParams::describe(ConfigVisitor& v) {
            .meaning = "the run saves itself and ends before it has taken this long; \"\": none but a Slurm job's end"},
           time_limit);
   v.field(
+      {.key = "stop_after",
+       .unit = "steps",
+       .meaning = "the run saves itself and ends (exit code 75) when so many steps are done, as at a time limit; 0: "
+                  "not before [learn].steps",
+       .min = 0},
+      stop_after);
+  v.field(
       {.key = "hold_state",
        .unit = "",
        .meaning = "a single learner keeps the optimiser's state of the last step boundary in memory while it learns "

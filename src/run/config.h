@@ -27,6 +27,7 @@ struct RunParams {
   int64_t keep_every = 0;
   std::string on_checkpoint_failure = "stop";  // or "continue"
   std::string time_limit;                      // parse_duration; "": none but Slurm's
+  int64_t stop_after = 0;                      // steps; 0: [learn].steps
   bool hold_state = true;                      // a copy of the optimiser's state at the step boundary while learning
 
   void describe(ConfigVisitor& v);

@@ -45,7 +45,8 @@ bool harmless(const std::string& key) {
   constexpr const char* kKeys[] = {"run.log_level",  "run.checkpoint_minutes", "run.keep_checkpoints",
                                    "run.keep_every", "run.time_limit",         "run.hold_state",
                                    "learn.threads",  "learn.checkpoint_every", "learn.max_bad_steps",
-                                   "engine.threads", "engine.kv_memory_mb",    "run.on_checkpoint_failure"};
+                                   "engine.threads", "engine.kv_memory_mb",    "run.on_checkpoint_failure",
+                                   "run.stop_after"};
   return std::any_of(std::begin(kTables), std::end(kTables),
                      [&](const char* table) { return key.starts_with(table); }) ||
          std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);

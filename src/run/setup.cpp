@@ -31,7 +31,11 @@ void agree(World& world, const std::function<void()>& work) {
 }
 
 void check_layout(const Config& config, const World& world) {
-  if (config.learn.max_staleness > 0 && world.learns() && world.searches()) {
+  check_layout(config, world.n_search(), !(world.learns() && world.searches()));
+}
+
+void check_layout(const Config& config, int64_t search_ranks, bool apart) {
+  if (config.learn.max_staleness > 0 && !apart) {
     bad_input(
         "[learn].max_staleness = {} needs ranks that search while others learn: start 2 ranks or more, or set it "
         "to 0",
@@ -41,9 +45,9 @@ void check_layout(const Config& config, const World& world) {
   const SearchParams& search = config.search;
   const int64_t at_once = search.when == When::kAlways ? search.frontier_batch : search.group;
   const int64_t pieces = config.learn.problems * (config.ranks.share ? at_once : 1);
-  if (world.n_search() > pieces) {
+  if (search_ranks > pieces) {
     bad_input("{} search ranks for [learn].problems = {}: some would never have work; use fewer ranks or more problems",
-              world.n_search(), config.learn.problems);
+              search_ranks, config.learn.problems);
   }
 }
 

@@ -27,6 +27,8 @@ void agree(World& world, const std::function<void()>& work);
 
 // bad_input for rank layouts that cannot work.
 void check_layout(const Config& config, const World& world);
+// The same before there is a world. `apart`: some ranks search while others learn.
+void check_layout(const Config& config, int64_t search_ranks, bool apart);
 
 // The base policy: [model].path, or fresh weights of [model]'s shape keyed by the seed.
 ModelWeights start_weights(const Config& config, const Task& task);

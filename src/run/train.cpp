@@ -66,6 +66,8 @@ std::string stop_text() {
       return "SIGINT";
     case SIGUSR1:
       return "SIGUSR1";
+    case SIGUSR2:
+      return "[run].stop_after";
     default:
       return fmt::format("signal {}", stop_signal());
   }
@@ -197,11 +199,13 @@ int run_train(World& world, TrainRequest& request) {
     if (world.is_coordinator()) write_file_atomically(rank.folder / "config.toml", rank.info.config_text);
   });
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
-  log_to_file(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
+  const std::filesystem::path log_file = (request.log_folder.empty() ? rank.folder / "log" : request.log_folder) /
+                                         fmt::format("rank-{:04}.log", world.rank());
+  log_to_file(log_file);
   if (world.is_coordinator()) log_start(rank);
 
   StuckWatch stuck_watch(world);
-  stuck_watch.log_to(rank.folder / "log" / fmt::format("rank-{:04}.log", world.rank()));
+  stuck_watch.log_to(log_file);
   enter_phase(kSetUpPhase);
   Ending ending;
   std::optional<RunWriter> store;

@@ -17,8 +17,9 @@ struct TrainRequest {
   std::string config_path;  // "": defaults
   std::vector<std::string> overrides;
   std::filesystem::path run_folder;
-  bool force = false;   // replace an earlier run in that folder
-  bool resume = false;  // go on with it from its newest checkpoint
+  std::filesystem::path log_folder;  // of rank-NNNN.log; "": run_folder/log
+  bool force = false;                // replace an earlier run in that folder
+  bool resume = false;               // go on with it from its newest checkpoint
   std::string command_line;
   std::string phase = "set-up";  // kept current by run_train: what an error message names
 };

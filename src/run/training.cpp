@@ -59,6 +59,10 @@ bool Training::run() {
   if (stream_) stream_->restore(state_.pending, state_.step);
   if (evaluation_due() && !evaluate_now()) return false;
   while (state_.step < config_.learn.steps) {
+    if (config_.run.stop_after > 0 && state_.step >= config_.run.stop_after) {
+      request_stop(SIGUSR2);
+      return false;
+    }
     if (stopping() || !one_step() || stopping()) return false;
     if (evaluation_due() && !evaluate_now()) return false;
     if (checkpoints_.due(state_.step) && state_.step < config_.learn.steps) save_checkpoint(/*may_fail=*/true);

@@ -10,6 +10,7 @@ from pathlib import Path
 # The rule, read once: a folder may use those before it.
 ORDER = [
     "core",
+    "cluster",
     "data",
     "tokenizer",
     "verify",
@@ -17,6 +18,7 @@ ORDER = [
     "schedule",
     "comm",
     "store",
+    "sweep",
     "model",
     "engine",
     "simulate",
