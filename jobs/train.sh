@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
 done
 case $RANKS in '' | *[!0-9]* | 0) die "--ranks $RANKS: a whole number from 1 on is wanted" ;; esac
 RUN=${RUN:-runs/$(basename "$CONFIG" .toml)}
-DEEPSEARCH=${DEEPSEARCH:-$REPO/build/release/deepsearch}
+DEEPSEARCH=${DEEPSEARCH:-$(program_here)}
 [ -x "$DEEPSEARCH" ] || die "$DEEPSEARCH: no such program; build it (INSTALL.md) or set DEEPSEARCH"
 "$DEEPSEARCH" config "$CONFIG" >/dev/null
 
