@@ -122,7 +122,7 @@ file(GLOB TORCH_WHEEL_LIBS LIST_DIRECTORIES true ${TORCH_HOME}/nvidia/*/lib)
 set(TORCH_RPATH ${TORCH_ROOT}/lib ${TORCH_WHEEL_LIBS} ${CUDAToolkit_LIBRARY_DIR})
 list(REMOVE_DUPLICATES TORCH_RPATH)
 set(CMAKE_BUILD_RPATH ${TORCH_RPATH})
-set(CMAKE_INSTALL_RPATH ${TORCH_RPATH})
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib" ${TORCH_RPATH})  # lib/: where a moved tree may hold libraries
 foreach(DIR IN LISTS TORCH_RPATH)
   target_link_options(deepsearch_torch INTERFACE "-Wl,-rpath-link,${DIR}")
 endforeach()

@@ -15,6 +15,16 @@ die() {
 
 cores() { nproc 2>/dev/null || echo 1; }
 
+# The program of this checkout, or of the installed tree that this file lies in.
+program_here() {
+    local installed=$REPO/../../bin/deepsearch
+    if [ ! -x "$REPO/build/release/deepsearch" ] && [ -x "$installed" ]; then
+        realpath "$installed"
+    else
+        echo "$REPO/build/release/deepsearch"
+    fi
+}
+
 # run_ranks N COMMAND…: N ranks on this machine. Ranks may outnumber cores, so they yield while they wait, use one
 # thread each unless told otherwise.
 run_ranks() {

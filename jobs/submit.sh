@@ -16,7 +16,7 @@ case ${1:-} in
 esac
 CONFIG=$1
 shift
-DEEPSEARCH=${DEEPSEARCH:-$REPO/build/release/deepsearch}
+DEEPSEARCH=${DEEPSEARCH:-$(program_here)}
 [ -x "$DEEPSEARCH" ] || die "$DEEPSEARCH: no such program; build it (INSTALL.md) or set DEEPSEARCH"
 case " $* " in *" --run "* | *" --run="*) ;; *) set -- --run "runs/$(basename "$CONFIG" .toml)" "$@" ;; esac
 exec "$DEEPSEARCH" submit "$CONFIG" "$@"

@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
 done
 case $RANKS in '' | *[!0-9]* | 0) die "--ranks $RANKS: a whole number from 1 on is wanted" ;; esac
 RUN=${RUN:-runs/$(basename "$CONFIG" .toml)}
-DEEPSEARCH=${DEEPSEARCH:-$REPO/build/release/deepsearch}
+DEEPSEARCH=${DEEPSEARCH:-$(program_here)}
 [ -x "$DEEPSEARCH" ] || die "$DEEPSEARCH: no such program; build it (INSTALL.md) or set DEEPSEARCH"
 "$DEEPSEARCH" config "$CONFIG" >/dev/null
 
@@ -33,7 +33,7 @@ LAUNCH=()
 if [ "$RANKS" -gt 1 ]; then
     if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
     LAUNCH=(mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl_base_warn_component_unused 0
-        --mca odls_base_sigkill_timeout 300 -n "$RANKS")
+        -n "$RANKS")
 fi
 exec "$REPO/slurm/attempt.sh" "$RUN" ${LAUNCH[@]+"${LAUNCH[@]}"} "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --resume \
     ${MORE[@]+"${MORE[@]}"}

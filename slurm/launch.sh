@@ -5,6 +5,7 @@
 #   DEEPSEARCH_LAUNCHER   srun (default) or mpirun
 #   DEEPSEARCH_SRUN_MPI   pmix (default) or another of `srun --mpi=list` that the MPI library was built for
 #   DEEPSEARCH_LAUNCH_OPTIONS   more words for the launcher
+#   DEEPSEARCH_MPIRUN_KILL_SECONDS   from SIGTERM to SIGKILL under mpirun; default 10
 #   DEEPSEARCH_NETWORK    interface or subnet, where ranks on different nodes do not find each other: ib0, 10.0.0.0/8
 
 PROGRAM=${DEEPSEARCH:-$home/build/release/deepsearch}
@@ -32,8 +33,9 @@ srun)
     if [ -n "${SLURM_HET_SIZE:-}" ]; then LAUNCH+=("--het-group=0-$((SLURM_HET_SIZE - 1))"); fi
     ;;
 mpirun)
-    # mpirun kills ranks a second after SIGTERM unless told otherwise; a checkpoint may take longer.
-    LAUNCH=(mpirun -n "${SLURM_NTASKS:-1}" --mca odls_base_sigkill_timeout 300)
+    # How long ranks have after SIGTERM, which Slurm sends to Open MPI's daemons when it takes the job away. So long
+    # mpirun also waits whenever ranks end with another code than 0.
+    LAUNCH=(mpirun -n "${SLURM_NTASKS:-1}" --mca odls_base_sigkill_timeout "${DEEPSEARCH_MPIRUN_KILL_SECONDS:-10}")
     ;;
 *)
     echo "error: DEEPSEARCH_LAUNCHER=$DEEPSEARCH_LAUNCHER: srun or mpirun is wanted" >&2

@@ -115,18 +115,9 @@ int status(const Options& options) {
 std::vector<std::string> command_of(const SweepFolder& folder, size_t point, int64_t ranks, int64_t target) {
   std::vector<std::string> words = {(job_home() / "slurm" / "attempt.sh").string(), folder.run_of(point).string()};
   if (ranks > 1) {
-    const std::vector<std::string> launcher = {"mpirun",
-                                               "--oversubscribe",
-                                               "--bind-to",
-                                               "none",
-                                               "--mca",
-                                               "mpi_yield_when_idle",
-                                               "1",
-                                               "--mca",
-                                               "odls_base_sigkill_timeout",
-                                               "300",
-                                               "-n",
-                                               std::to_string(ranks)};
+    const std::vector<std::string> launcher = {
+        "mpirun", "--oversubscribe",    "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
+        "-n",     std::to_string(ranks)};
     words.insert(words.end(), launcher.begin(), launcher.end());
   }
   words.insert(words.end(), {own_program().string(), "train", folder.config_of(point).string(), "--run",

@@ -30,8 +30,8 @@ partition = "second"
 tasks_per_node = 1
 """
 # Long enough to be disturbed in the middle.
-LONG = {"steps = 6": "steps = 40", "problems = 120": "problems = 240"}
-LONG_STEPS = 40
+LONG = {"steps = 6": "steps = 24", "problems = 120": "problems = 240"}
+LONG_STEPS = 24
 
 
 def wait_for(what, condition, patience=PATIENCE):
@@ -224,7 +224,10 @@ BAD = [
     (("--nodes", 7), "node"),
     (("--set", "search.widht=1"), 'unknown key.*"width"'),
     (("--set", "ranks.learners=4"), "leaves none to search"),
-    (("--set", "model.hidden_size=16384", "--set", "model.n_layers=200"), "does not fit|GB are free"),
+    (
+        ("--set", "model.hidden_size=8192", "--set", "model.n_heads=64", "--set", "model.n_layers=200"),
+        "does not fit|GB are free",
+    ),
     (("--run", "/tmp/run"), "/tmp is a node's own"),
     (("--site-set", 'site.modules=["gcc/99"]'), "module"),
     (("--time", "00:00:30"), "less than half"),

@@ -100,7 +100,7 @@ def text_of(value):
 
 def hosts_of(path):
     with h5py.File(path / "run.h5", "r") as file:
-        return [text_of(host) for host in file.attrs["hosts"]]
+        return [text_of(host) for host in file["ranks/host"][...]]
 
 
 def state_of(path):

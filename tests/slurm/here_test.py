@@ -116,7 +116,7 @@ def test_halving_ends_poor_points_at_a_rung(tmp_path):
 
 
 BAD = [
-    ("search.width = [2, 3, 4]", "search.widht = [2]", r'sweep.toml: point .*unknown key.*"width"'),
+    ("search.width = [2, 3, 4]", "search.widht = [2]\nsearch.width = [2]", r'sweep.toml: point .*unknown key.*"width"'),
     ("search.width = [2, 3, 4]", "search.width = [0]", r"sweep.toml: point w0.*width"),
     ('base = "config.toml"', 'base = "none.toml"', r"none.toml"),
     ("[grid]", "[gird]", r'unknown key "gird".*"grid"'),
