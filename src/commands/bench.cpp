@@ -109,6 +109,7 @@ void add_bench(CLI::App& app, CommandLine& line) {
   add_learn_bench(*bench, line);
   add_verify_bench(*bench, line);
   add_message_bench(*bench, line);
+  add_store_bench(*bench, line);
   signature->callback([options, &line] { line.chosen = [options] { return bench_signature_command(*options); }; });
 }
 

@@ -34,6 +34,7 @@ int run(int argc, char** argv) {
   add_problems(app, line);
   add_verify(app, line);
   add_inspect(app, line);
+  add_check(app, line);
   add_config(app, line);
   add_bench(app, line);
   try {

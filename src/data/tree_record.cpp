@@ -40,6 +40,48 @@ std::vector<Token> trajectory_tokens(const TreeRecord& tree, int32_t leaf) {
   return tokens;
 }
 
+TreeRecord recorded_paths(const TreeRecord& tree) {
+  std::vector<int32_t> number(tree.nodes.size(), -1);  // new ids, −1 for what is left out
+  if (!number.empty()) number[0] = 0;
+  for (const RecordedLeaf& recorded : tree.recorded) {
+    for (int32_t id = recorded.leaf; id > 0 && number[static_cast<size_t>(id)] < 0;
+         id = tree.nodes[static_cast<size_t>(id)].parent) {
+      number[static_cast<size_t>(id)] = 0;
+    }
+  }
+  TreeRecord kept = tree;
+  kept.nodes.clear();
+  kept.tokens.clear();
+  kept.logprobs.clear();
+  kept.entropies.clear();
+  kept.token_versions.clear();
+  kept.events.clear();
+  for (size_t id = 0; id < tree.nodes.size(); ++id) {
+    if (number[id] < 0) continue;
+    NodeRecord node = tree.nodes[id];
+    number[id] = static_cast<int32_t>(kept.nodes.size());
+    if (node.parent >= 0) node.parent = number[static_cast<size_t>(node.parent)];
+    const auto take = [&](auto& to, const auto& from) {
+      const auto first = from.begin() + node.first_token;
+      to.insert(to.end(), first, first + node.n_tokens);
+    };
+    const auto first_token = static_cast<int32_t>(kept.tokens.size());
+    take(kept.tokens, tree.tokens);
+    take(kept.logprobs, tree.logprobs);
+    take(kept.entropies, tree.entropies);
+    take(kept.token_versions, tree.token_versions);
+    node.first_token = first_token;
+    kept.nodes.push_back(node);
+  }
+  for (RecordedLeaf& recorded : kept.recorded) recorded.leaf = number[static_cast<size_t>(recorded.leaf)];
+  for (SearchEvent event : tree.events) {
+    if (event.node >= 0) event.node = number[static_cast<size_t>(event.node)];
+    const bool gone = event.node < 0 && event.kind != EventKind::kStop;
+    if (!gone) kept.events.push_back(event);
+  }
+  return kept;
+}
+
 bool has_correct(const TreeRecord& tree) {
   return std::any_of(tree.nodes.begin(), tree.nodes.end(),
                      [](const NodeRecord& node) { return node.terminal && node.outcome == Outcome::kCorrect; });

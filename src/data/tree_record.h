@@ -129,6 +129,9 @@ struct TreeRecord {
 std::vector<int32_t> path_to(const TreeRecord& tree, int32_t leaf);
 // All tokens of the trajectory that ends in `leaf`.
 std::vector<Token> trajectory_tokens(const TreeRecord& tree, int32_t leaf);
+// The tree without all but the root and the nodes on the way to recorded leaves, numbered anew in the same order;
+// events of the others are left out.
+TreeRecord recorded_paths(const TreeRecord& tree);
 bool has_correct(const TreeRecord& tree);  // any terminal, recorded or not
 
 const char* to_string(StopReason reason);

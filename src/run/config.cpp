@@ -77,14 +77,36 @@ void EvalParams::describe(ConfigVisitor& v) {
   v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
 }
 
+PartParams StoreParams::part() const {
+  return {.flush_seconds = flush_seconds,
+          .recorded_only = level == "recorded",
+          .deflate = compression == "none" ? 0 : static_cast<int>(compression_level),
+          .mantissa_bits = static_cast<int>(mantissa_bits)};
+}
+
 void StoreParams::describe(ConfigVisitor& v) {
-  v.field({.key = "trees", .unit = "", .meaning = "write every tree to the run's parts"}, trees);
+  v.field({.key = "level",
+           .unit = "",
+           .meaning = "what is kept of trees: metrics alone, the paths to recorded trajectories, or all of them",
+           .choices = {"metrics", "recorded", "all"}},
+          level);
   v.field({.key = "flush_seconds",
            .unit = "s",
            .meaning = "time between flushes of a part: what readers of a live run wait for, and what a kill can cost",
            .min = 0.1,
            .max = 3600},
           flush_seconds);
+  v.field({.key = "compression", .unit = "", .meaning = "of the parts' large tables", .choices = {"none", "gzip"}},
+          compression);
+  v.field({.key = "compression_level", .unit = "", .meaning = "of gzip, after shuffling bytes", .min = 1, .max = 9},
+          compression_level);
+  v.field({.key = "mantissa_bits",
+           .unit = "bits",
+           .meaning = "kept of a token's log-prob and entropy in the parts (relative error 2^-(bits + 1)); 23: all; "
+                      "learning uses the exact values",
+           .min = 0,
+           .max = 23},
+          mantissa_bits);
 }
 
 void Config::describe(ConfigVisitor& v) {
@@ -135,9 +157,25 @@ Config read_config(const std::string& path, const std::vector<std::string>& over
   return config;
 }
 
+namespace {
+
+// Configs in files of earlier versions: [store].trees is [store].level now.
+std::string with_store_level(std::string text) {
+  const size_t table = text.find("\n[store]\n");
+  if (table == std::string::npos) return text;
+  for (const auto& [old_line, new_line] : {std::pair<std::string, std::string>{"\ntrees = true", "\nlevel = \"all\""},
+                                           {"\ntrees = false", "\nlevel = \"metrics\""}}) {
+    const size_t at = text.find(old_line, table);
+    if (at != std::string::npos && at < text.find("\n[", table + 1)) text.replace(at, old_line.size(), new_line);
+  }
+  return text;
+}
+
+}  // namespace
+
 Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
   Config config;
-  load_config_text(text, name, overrides, [&](ConfigVisitor& v) { config.describe(v); });
+  load_config_text(with_store_level(text), name, overrides, [&](ConfigVisitor& v) { config.describe(v); });
   resolve(config);
   return config;
 }

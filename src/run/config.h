@@ -16,6 +16,7 @@
 #include "run/verification.h"
 #include "search/credit.h"
 #include "search/params.h"
+#include "store/part_writer.h"
 
 namespace deepsearch {
 
@@ -46,9 +47,14 @@ struct EvalParams {
 
 // [store]: what is written to disk.
 struct StoreParams {
-  bool trees = true;          // parts with every tree
-  double flush_seconds = 30;  // what readers of a live run wait for, and what a kill can cost
+  std::string level = "all";         // metrics, recorded, all
+  double flush_seconds = 30;         // what readers of a live run wait for, and what a kill can cost
+  std::string compression = "gzip";  // or none
+  int64_t compression_level = 1;
+  int64_t mantissa_bits = 12;  // of tokens' log-probs and entropies
 
+  bool trees() const { return level != "metrics"; }
+  PartParams part() const;
   void describe(ConfigVisitor& v);
 };
 

@@ -5,9 +5,11 @@
 #include <sched.h>
 #include <thread>
 
+#include "comm/libraries.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/version.h"
+#include "learn/libraries.h"
 
 namespace deepsearch {
 
@@ -103,6 +105,7 @@ RunInfo run_info(World& world, const Config& config, const std::string& command_
   info.command_line = command_line;
   const char* job = std::getenv("SLURM_JOB_ID");
   info.job_id = job != nullptr ? job : "";
+  info.libraries = communication_libraries() + ", " + learner_library();
   return info;
 }
 

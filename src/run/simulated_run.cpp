@@ -44,7 +44,7 @@ Config config_of(const ClusterParams& params, const RanksParams& ranks, bool sha
   config.search = simulated_search(params);
   config.ranks = ranks;
   config.ranks.share = share;
-  config.store.trees = false;
+  config.store.level = "metrics";
   return config;
 }
 

@@ -116,9 +116,9 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
   std::optional<SearchWorker> worker;
   if (world.searches()) {
-    if (rank.config.store.trees) {
+    if (rank.config.store.trees()) {
       part.emplace(part_path(rank.folder, world.search_index(), rank.attempt, /*sequence=*/1), rank.info, world.rank(),
-                   rank.config.store.flush_seconds);
+                   rank.config.store.part());
     }
     worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
     log_info("engine: {}", worker->engine().description());

@@ -297,7 +297,7 @@ void Training::remember(std::vector<TreeRecord> grown) {
     tree.entropies = {};
     tree.token_versions = {};
     tree.events = {};
-    if (config_.store.trees) store_.add_problem(tree.problem, "train");
+    if (config_.store.trees()) store_.add_problem(tree.problem, "train");
   }
   unreported_[state_.step] = std::move(grown);
 }

@@ -1,6 +1,7 @@
 #include "store/column_table.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "store/file_header.h"
@@ -23,6 +24,10 @@ Hdf5Handle enum_type(const std::vector<std::string>& choices, hid_t base, const 
 
 Hdf5Handle copy_type(hid_t standard, const Hdf5Place& place) {
   return Hdf5Handle(H5Tcopy(standard), H5Tclose, "copy a type", place);
+}
+
+size_t chunk_cache_bytes(const TableSchema& schema, size_t index) {
+  return 2 * static_cast<size_t>(schema.chunk_rows) * schema.columns[index].bytes;
 }
 
 // A line that is not written yet must not look like one: integers fill with −1, floats with NaN.
@@ -71,13 +76,7 @@ Hdf5Handle hdf5_type(const ColumnSchema& column, const Hdf5Place& place) {
 TableWriter::TableWriter(hid_t file, const Hdf5Place& place, TableSchema schema)
     : place_(place), schema_(std::move(schema)), columns_(schema_.columns.size()) {
   const Hdf5Place group_place = place_.at(schema_.path);
-  Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "make properties", group_place);
-  check_hdf5(H5Pset_create_intermediate_group(links.id(), 1), "ask for parent groups", group_place);
-  Hdf5Handle order(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "make properties", group_place);
-  check_hdf5(H5Pset_link_creation_order(order.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
-             "keep the column order", group_place);
-  Hdf5Handle group(H5Gcreate2(file, schema_.path.c_str(), links.id(), order.id(), H5P_DEFAULT), H5Gclose,
-                   "create a group", group_place);
+  const Hdf5Handle group = create_group(file, schema_.path, group_place);
   write_attribute(group.id(), "description", schema_.description, group_place);
   for (size_t index = 0; index < columns_.size(); ++index) create_column(group.id(), index);
 }
@@ -99,8 +98,7 @@ void TableWriter::create_column(hid_t group, size_t index) {
   Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "make properties", place);
   check_hdf5(H5Pset_chunk(creation.id(), 1, &chunk), "set the chunk size", place);
   set_fill(creation.id(), schema, column.type.id(), place);
-  // float32 columns are per-token measurements: noise that deflate hardly shrinks, and most of the time it would take.
-  if (schema_.deflate > 0 && schema.kind != ColumnKind::kFloat32) {
+  if (schema_.deflate > 0 && schema.deflates) {
     if (schema.bytes > 1 && schema.kind != ColumnKind::kText) {
       check_hdf5(H5Pset_shuffle(creation.id()), "set the shuffle filter", place);
     }
@@ -108,7 +106,7 @@ void TableWriter::create_column(hid_t group, size_t index) {
   }
   // Two chunks of cache: the one being filled must stay, or each block would compress it anew.
   Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, "make properties", place);
-  const size_t cache_bytes = 2 * static_cast<size_t>(schema_.chunk_rows) * schema.bytes;
+  const size_t cache_bytes = chunk_cache_bytes(schema_, index);
   check_hdf5(H5Pset_chunk_cache(access.id(), 11, cache_bytes, 1.0), "set the chunk cache", place);
   column.dataset = Hdf5Handle(
       H5Dcreate2(group, schema.name.c_str(), column.type.id(), space.id(), H5P_DEFAULT, creation.id(), access.id()),
@@ -166,6 +164,14 @@ void TableWriter::publish() {
   published_ = true;
 }
 
+size_t TableWriter::memory_bytes() const {
+  size_t bytes = 0;
+  for (size_t index = 0; index < columns_.size(); ++index) {
+    bytes += columns_[index].pending.capacity() + chunk_cache_bytes(schema_, index);
+  }
+  return bytes;
+}
+
 void TableWriter::close() {
   for (size_t index = 0; index < columns_.size(); ++index) columns_[index].dataset.close(column_place(index));
 }
@@ -184,6 +190,8 @@ int64_t TableReader::open_column(hid_t file, size_t index, uint64_t file_bytes) 
   const ColumnSchema& schema = schema_.columns[index];
   const Hdf5Place place = column_place(index);
   Column& column = columns_[index];
+  column.lines = std::numeric_limits<int64_t>::max();
+  if (schema.optional && H5Lexists(file, place.object.c_str(), H5P_DEFAULT) == 0) return column.lines;
   column.dataset = Hdf5Handle(H5Dopen2(file, place.object.c_str(), H5P_DEFAULT), H5Dclose, "open", place);
   column.type = hdf5_type(schema, place);
   Hdf5Handle type(H5Dget_type(column.dataset.id()), H5Tclose, "read the type", place);
@@ -208,7 +216,8 @@ int64_t TableReader::open_column(hid_t file, size_t index, uint64_t file_bytes) 
   const uint64_t ratio = H5Pget_nfilters(creation.id()) > 0 ? kMaxDeflateRatio : 1;
   const uint64_t limit = (file_bytes * ratio) / schema.bytes + kMaxChunkRows;
   if (lines > limit) bad_input("{}: {} lines cannot be in a file of {} bytes", place.text(), lines, file_bytes);
-  return static_cast<int64_t>(lines);
+  column.lines = static_cast<int64_t>(lines);
+  return column.lines;
 }
 
 void TableReader::check_range(int64_t first, int64_t count) const {
@@ -229,6 +238,10 @@ void TableReader::read_column(size_t index, int64_t first, int64_t count, void* 
   check_range(first, count);
   if (count == 0) return;
   const Column& column = columns_[index];
+  if (!has_column(index)) {
+    std::memset(values, 0xFF, static_cast<size_t>(count) * schema_.columns[index].bytes);
+    return;
+  }
   const Hdf5Place place = column_place(index);
   const auto start = static_cast<hsize_t>(first);
   const auto size = static_cast<hsize_t>(count);

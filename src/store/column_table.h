@@ -46,6 +46,7 @@ class TableWriter {
   int64_t lines() const { return written_lines_ + pending_lines_; }
   int64_t pending_lines() const { return pending_lines_; }
   const TableSchema& schema() const { return schema_; }
+  size_t memory_bytes() const;  // pending lines and chunk caches
 
   void write();  // pending lines into HDF5, not necessarily to the file
   // Everything to the file, the last column after all others: a reader that goes by the last column's length sees only
@@ -76,7 +77,9 @@ class TableReader {
   // lengths that are believed: deflate shrinks at most about a thousandfold.
   TableReader(hid_t file, const Hdf5Place& place, TableSchema schema, uint64_t file_bytes);
 
-  int64_t lines() const { return lines_; }  // of the shortest column
+  int64_t lines() const { return lines_; }                                           // of the shortest column
+  bool has_column(size_t index) const { return columns_[index].dataset.id() >= 0; }  // only optional ones may lack
+  int64_t column_lines(size_t index) const { return has_column(index) ? columns_[index].lines : lines_; }
 
   // Lines first … first + count − 1; out of range or an undefined enum value is bad input.
   template <class Line>
@@ -109,6 +112,7 @@ class TableReader {
   struct Column {
     Hdf5Handle dataset;
     Hdf5Handle type;
+    int64_t lines = 0;
   };
   Hdf5Place column_place(size_t index) const;
   int64_t open_column(hid_t file, size_t index, uint64_t file_bytes);

@@ -4,6 +4,9 @@
 #include <array>
 #include <chrono>
 #include <ctime>
+#include <unordered_map>
+
+#include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/version.h"
@@ -25,6 +28,9 @@ std::vector<AttributeSchema> with_common(std::vector<AttributeSchema> own) {
       {"rank_layout", "text", "ranks by role"},
       {"command_line", "text", "as it was started"},
       {"job_id", "text", "Slurm's, or empty"},
+      {"hosts", "text", "host name and number of ranks, for each host", 1},
+      {"libraries", "text", "name and version of HDF5, MPI, LibTorch and NCCL", 1},
+      {"mended", "text", "when `deepsearch check --repair` mended the file, UTC; empty before", 1},
   };
   all.insert(all.end(), own.begin(), own.end());
   return all;
@@ -68,6 +74,28 @@ Hdf5Handle access_properties(const Hdf5Place& place) {
   return access;
 }
 
+std::string hdf5_version() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("HDF5 {}.{}.{}", major, minor, release);
+}
+
+// "node1 x 4, node2 x 4", in order of the first rank of each.
+std::string hosts_text(const std::vector<std::string>& hosts) {
+  std::vector<std::pair<std::string, int>> counts;
+  std::unordered_map<std::string, size_t> place_of;
+  for (const std::string& host : hosts) {
+    const auto [found, is_new] = place_of.try_emplace(host, counts.size());
+    if (is_new) counts.emplace_back(host, 0);
+    ++counts[found->second].second;
+  }
+  std::string text;
+  for (const auto& [host, ranks] : counts) text += fmt::format("{}{} x {}", text.empty() ? "" : ", ", host, ranks);
+  return text;
+}
+
 }  // namespace
 
 const std::vector<AttributeSchema>& run_attributes() {
@@ -87,6 +115,8 @@ const std::vector<AttributeSchema>& part_attributes() {
       {"host", "text", "its host"},
       {"role", "text", "its role"},
       {"state", "text", "closed, or \"running or killed\""},
+      {"level", "text", "all: whole trees; recorded: roots and the paths to recorded trajectories only", 1},
+      {"mantissa_bits", "int64", "kept of /tokens/logprob and entropy; 23: all", 1},
   });
   return all;
 }
@@ -118,6 +148,24 @@ Hdf5Handle reopen_hdf5(const std::filesystem::path& path, const Hdf5Place& place
   return Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.id()), H5Fclose, "open for writing", place);
 }
 
+Hdf5Handle create_group(hid_t file, const std::string& path, const Hdf5Place& place) {
+  Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "make properties", place);
+  check_hdf5(H5Pset_create_intermediate_group(links.id(), 1), "ask for parent groups", place);
+  Hdf5Handle order(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "make properties", place);
+  check_hdf5(H5Pset_link_creation_order(order.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+             "keep the column order", place);
+  return Hdf5Handle(H5Gcreate2(file, path.c_str(), links.id(), order.id(), H5P_DEFAULT), H5Gclose, "create a group",
+                    place);
+}
+
+void link_parts(hid_t run, const std::set<std::string>& names, const Hdf5Place& place) {
+  const Hdf5Handle group = create_group(run, "/parts", place.at("/parts"));
+  for (const std::string& name : names) {
+    check_hdf5(H5Lcreate_external(("parts/" + name).c_str(), "/", group.id(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
+               "create a link", place.at("/parts/" + name));
+  }
+}
+
 Hdf5Handle open_hdf5(const std::filesystem::path& path, const Hdf5Place& place) {
   silence_hdf5();
   std::error_code error;
@@ -147,9 +195,12 @@ void write_header(hid_t file, const char* schema, const RunInfo& info, const Hdf
   write_attribute(file, "rank_layout", info.rank_layout, place);
   write_attribute(file, "command_line", info.command_line, place);
   write_attribute(file, "job_id", info.job_id, place);
+  write_attribute(file, "hosts", hosts_text(info.hosts), place);
+  write_attribute(file, "libraries", hdf5_version() + (info.libraries.empty() ? "" : ", " + info.libraries), place);
+  write_attribute(file, "mended", std::string(), place, kStateBytes);
 }
 
-void check_header(hid_t file, const char* schema, const Hdf5Place& place) {
+int64_t check_header(hid_t file, const char* schema, const Hdf5Place& place) {
   const std::string found = read_text_attribute(file, "schema", place);
   if (found != schema) bad_input("{}: the file's schema is '{}', expected '{}'", place.text(), found, schema);
   std::array<int64_t, 2> found_version{};
@@ -158,6 +209,7 @@ void check_header(hid_t file, const char* schema, const Hdf5Place& place) {
     bad_input("{}: schema version {}.{}; this program reads version {} (a {} program is needed)", place.text(),
               found_version[0], found_version[1], kSchemaMajor, found_version[0] > kSchemaMajor ? "newer" : "older");
   }
+  return found_version[1];
 }
 
 RunInfo read_header(hid_t file, const Hdf5Place& place) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace deepsearch {
 const std::vector<AttributeSchema>& run_attributes();
 const std::vector<AttributeSchema>& part_attributes();
 
+inline constexpr const char* kStateClosed = "closed";
 inline constexpr const char* kStateRunning = "running or killed";
 inline constexpr size_t kStateBytes = 32;
 
@@ -30,13 +32,17 @@ Hdf5Handle create_hdf5(const std::filesystem::path& path, const Hdf5Place& place
 void start_swmr(const Hdf5Handle& file, const Hdf5Place& place);
 // For the owner, after a clean close: attributes and links of the end.
 Hdf5Handle reopen_hdf5(const std::filesystem::path& path, const Hdf5Place& place);
+// A group that keeps the order its members were made in, and its parents.
+Hdf5Handle create_group(hid_t file, const std::string& path, const Hdf5Place& place);
+// /parts of run.h5: an external link to each, relative to run.h5, so that the folder may be moved.
+void link_parts(hid_t run, const std::set<std::string>& names, const Hdf5Place& place);
 // For readers, also while the file grows or after its writer was killed. Missing, unreadable or foreign: bad input.
 Hdf5Handle open_hdf5(const std::filesystem::path& path, const Hdf5Place& place);
 
 // `schema`, `schema_version`, program, times and everything of RunInfo but hosts and roles.
 void write_header(hid_t file, const char* schema, const RunInfo& info, const Hdf5Place& place);
-// Refuses another schema and another major version.
-void check_header(hid_t file, const char* schema, const Hdf5Place& place);
+// Refuses another schema and another major version; the file's minor version.
+int64_t check_header(hid_t file, const char* schema, const Hdf5Place& place);
 RunInfo read_header(hid_t file, const Hdf5Place& place);
 
 // `least_bytes`: room for a longer text later.

@@ -1,9 +1,10 @@
-#include <limits>
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
 #include "store/column_table.h"
 #include "store/file_header.h"
+#include "store/part_rows.h"
 #include "store/part_writer.h"
 #include "store/problem_tables.h"
 #include "store/readers.h"
@@ -51,37 +52,12 @@ struct PartReader::Impl {
   void keep_whole_lines();
 };
 
-// Trees lie one behind the other in every table. What a kill (or a crash of the machine) left of the last rows is cut
-// off; in a file that was closed there is no such excuse.
+// What a kill (or a crash of the machine) left of the last rows is cut off; in a file that was closed there is no such
+// excuse.
 void PartReader::Impl::keep_whole_lines() {
-  struct Range {
-    const char* name;
-    int64_t TreeLine::*first;
-    int64_t TreeLine::*count;
-    int64_t available;
-    int64_t next = 0;
-  };
-  Range ranges[] = {{"node", &TreeLine::first_node, &TreeLine::n_nodes, nodes.lines()},
-                    {"token", &TreeLine::first_token, &TreeLine::n_tokens, tokens.lines()},
-                    {"recorded", &TreeLine::first_recorded, &TreeLine::n_recorded, recorded.lines()},
-                    {"event", &TreeLine::first_event, &TreeLine::n_events, events.lines()}};
-  for (size_t row = 0; row < lines.size(); ++row) {
-    for (Range& range : ranges) {
-      const int64_t first = lines[row].*range.first;
-      const int64_t count = lines[row].*range.count;
-      const bool whole = first == range.next && count >= 0 && count <= std::numeric_limits<int32_t>::max() &&
-                         count <= range.available - first;
-      if (!whole && state == kStateRunning) {
-        lines.resize(row);
-        return;
-      }
-      if (!whole) {
-        bad_input("{}: row {}: first_{} {} and a count of {}; expected {} and at most {}", place.at("/trees").text(),
-                  row, range.name, first, count, range.next, range.available - range.next);
-      }
-      range.next += count;
-    }
-  }
+  const WholeTrees whole = whole_trees(lines, {nodes.lines(), tokens.lines(), recorded.lines(), events.lines()});
+  if (!whole.why.empty() && state != kStateRunning) bad_input("{}: {}", place.at("/trees").text(), whole.why);
+  lines.resize(whole.rows);
 }
 
 PartReader::PartReader(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {}
@@ -151,6 +127,9 @@ TreeRecord PartReader::tree(int64_t row) const {
   impl.tokens.read_column(1, line.first_token, line.n_tokens, tree.logprobs.data());
   impl.tokens.read_column(2, line.first_token, line.n_tokens, tree.entropies.data());
   impl.tokens.read_column(3, line.first_token, line.n_tokens, tree.token_versions.data());
+  if (!impl.tokens.has_column(3)) {  // a file of before it was told for each token
+    std::fill(tree.token_versions.begin(), tree.token_versions.end(), static_cast<int32_t>(line.policy_version));
+  }
   for (const RecordedLine& leaf : impl.recorded.read<RecordedLine>(line.first_recorded, line.n_recorded)) {
     tree.recorded.push_back(leaf);
   }

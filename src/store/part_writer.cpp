@@ -1,6 +1,8 @@
 #include "store/part_writer.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <unordered_map>
@@ -15,6 +17,7 @@
 #include "store/file_header.h"
 #include "store/problem_tables.h"
 #include "store/writer_guard.h"
+#include "store/writer_lock.h"
 
 namespace deepsearch {
 namespace {
@@ -24,6 +27,20 @@ uint64_t fingerprint(const Problem& problem) {
                           hash_text(problem.answer), problem.prompt_tokens.size());
   for (const Token token : problem.prompt_tokens) hash = mix(hash, static_cast<uint64_t>(token));
   return hash;
+}
+
+// To nearest, ties to even; what is not finite stays.
+void round_mantissas(std::span<float> values, int bits) {
+  if (bits >= 23) return;
+  const uint32_t dropped = 23 - static_cast<uint32_t>(bits);
+  const uint32_t half = (uint32_t{1} << (dropped - 1)) - 1;
+  const uint32_t kept = ~((uint32_t{1} << dropped) - 1);
+  for (float& value : values) {
+    const auto pattern = std::bit_cast<uint32_t>(value);
+    const uint32_t near = (pattern + half + ((pattern >> dropped) & 1)) & kept;
+    const float rounded = std::bit_cast<float>(near);
+    if (std::isfinite(value) && std::isfinite(rounded)) value = rounded;
+  }
 }
 
 double mean_reward(const TreeRecord& tree) {
@@ -77,13 +94,19 @@ struct PartWriter::Impl {
   std::vector<NodeLine> node_lines;                    // scratch
   std::vector<RecordedLine> recorded_lines;
   std::vector<EventLine> event_lines;
-  double flush_seconds = 0;
+  PartParams params;
+  std::vector<float> rounded;
+  size_t most_bytes = 0;
   Stopwatch since_flush;
+  WriterLock lock;
   WriterGuard guard;
 
   void create(const RunInfo& info, int rank);
   int64_t problem_row(const Problem& problem);
   void buffer(const TreeRecord& tree);
+  void append_rounded(size_t column, const std::vector<float>& values);
+  std::vector<TableWriter*> tables();
+  void count_memory();
   void write_full_blocks();
   void publish();
 };
@@ -100,13 +123,17 @@ void PartWriter::Impl::create(const RunInfo& info, int rank) {
   write_attribute(file.id(), "host", index < info.hosts.size() ? info.hosts[index] : std::string(), place);
   write_attribute(file.id(), "role", index < info.roles.size() ? info.roles[index] : std::string(), place);
   write_attribute(file.id(), "state", std::string(kStateRunning), place, kStateBytes);
-  trees.emplace(file.id(), place, table_schema(part_tables(), "/trees"));
-  nodes.emplace(file.id(), place, table_schema(part_tables(), "/nodes"));
-  tokens.emplace(file.id(), place, table_schema(part_tables(), "/tokens"));
-  recorded.emplace(file.id(), place, table_schema(part_tables(), "/recorded"));
-  events.emplace(file.id(), place, table_schema(part_tables(), "/events"));
-  problems.emplace(file.id(), place, part_tables());
+  write_attribute(file.id(), "level", std::string(params.recorded_only ? "recorded" : "all"), place);
+  write_attribute(file.id(), "mantissa_bits", static_cast<int64_t>(params.mantissa_bits), place);
+  const std::vector<TableSchema> schemas = part_tables_with(params.deflate, params.mantissa_bits);
+  trees.emplace(file.id(), place, table_schema(schemas, "/trees"));
+  nodes.emplace(file.id(), place, table_schema(schemas, "/nodes"));
+  tokens.emplace(file.id(), place, table_schema(schemas, "/tokens"));
+  recorded.emplace(file.id(), place, table_schema(schemas, "/recorded"));
+  events.emplace(file.id(), place, table_schema(schemas, "/events"));
+  problems.emplace(file.id(), place, schemas);
   start_swmr(file, place);
+  lock.take(temporary);
   std::filesystem::rename(temporary, path, error);
   if (error) failure("{}: cannot rename {} to it: {}", path.string(), temporary.string(), error.message());
 }
@@ -159,11 +186,27 @@ void PartWriter::Impl::buffer(const TreeRecord& tree) {
   recorded->append(std::span<const RecordedLine>(recorded_lines));
   events->append(std::span<const EventLine>(event_lines));
   tokens->append_column(0, tree.tokens.data(), tree.tokens.size() * sizeof(Token));
-  tokens->append_column(1, tree.logprobs.data(), tree.logprobs.size() * sizeof(float));
-  tokens->append_column(2, tree.entropies.data(), tree.entropies.size() * sizeof(float));
+  append_rounded(1, tree.logprobs);
+  append_rounded(2, tree.entropies);
   tokens->append_column(3, tree.token_versions.data(), tree.token_versions.size() * sizeof(int32_t));
   tokens->commit_columns(line.n_tokens);
   trees->append(line);
+}
+
+void PartWriter::Impl::append_rounded(size_t column, const std::vector<float>& values) {
+  rounded = values;
+  round_mantissas(rounded, params.mantissa_bits);
+  tokens->append_column(column, rounded.data(), rounded.size() * sizeof(float));
+}
+
+std::vector<TableWriter*> PartWriter::Impl::tables() {
+  return {&*trees, &*tokens, &*nodes, &*recorded, &*events};
+}
+
+void PartWriter::Impl::count_memory() {
+  size_t bytes = problems->memory_bytes();
+  for (const TableWriter* table : tables()) bytes += table->memory_bytes();
+  most_bytes = std::max(most_bytes, bytes);
 }
 
 // A table is written when a chunk's worth has gathered. /trees waits for publish(): its rows must not reach the file
@@ -184,13 +227,13 @@ void PartWriter::Impl::publish() {
   since_flush.restart();
 }
 
-PartWriter::PartWriter(const std::filesystem::path& path, const RunInfo& info, int rank, double flush_seconds)
+PartWriter::PartWriter(const std::filesystem::path& path, const RunInfo& info, int rank, const PartParams& params)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = path;
   impl_->temporary = path;
   impl_->temporary += ".tmp";
   impl_->place.file = path.string();
-  impl_->flush_seconds = flush_seconds;
+  impl_->params = params;
   try {
     impl_->guard.run([&] { impl_->create(info, rank); });
   } catch (const Error&) {
@@ -215,9 +258,10 @@ void PartWriter::append(const TreeRecord& tree) {
   }
   impl_->guard.run([&] {
     if (impl_->file.id() < 0) failure("{}: append after close", impl_->path.string());
-    impl_->buffer(tree);
+    impl_->buffer(impl_->params.recorded_only ? recorded_paths(tree) : tree);
+    impl_->count_memory();
     impl_->write_full_blocks();
-    if (impl_->since_flush.seconds() >= impl_->flush_seconds) impl_->publish();
+    if (impl_->since_flush.seconds() >= impl_->params.flush_seconds) impl_->publish();
   });
 }
 
@@ -231,19 +275,22 @@ void PartWriter::close() {
   impl_->guard.run([&] {
     if (impl_->file.id() < 0) return;
     impl_->publish();
-    update_attribute(impl_->file.id(), "state", "closed", impl_->place);
+    update_attribute(impl_->file.id(), "state", kStateClosed, impl_->place);
     check_hdf5(H5Fflush(impl_->file.id(), H5F_SCOPE_LOCAL), "flush",
                impl_->place);  // closing has nothing left to write
-    for (TableWriter* table : {&*impl_->trees, &*impl_->tokens, &*impl_->nodes, &*impl_->recorded, &*impl_->events}) {
-      table->close();
-    }
+    for (TableWriter* table : impl_->tables()) table->close();
     impl_->problems->close();
     impl_->file.close(impl_->place);
+    impl_->lock.release();
   });
 }
 
 int64_t PartWriter::n_trees() const {
   return impl_->trees->lines();
+}
+
+size_t PartWriter::memory_bytes() const {
+  return impl_->most_bytes;
 }
 
 double PartWriter::seconds_spent() const {

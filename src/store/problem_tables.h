@@ -26,6 +26,7 @@ class ProblemWriter {
   void write();
   void publish();  // texts and tokens before the rows that refer to them
   void close();
+  size_t memory_bytes() const { return text_.memory_bytes() + tokens_.memory_bytes() + problems_.memory_bytes(); }
 
  private:
   void fill(const Problem& problem, ProblemLine& line);

@@ -15,7 +15,8 @@ struct RunInfo {
   std::vector<std::string> hosts;  // by rank
   std::vector<std::string> roles;  // by rank
   std::string command_line;
-  std::string job_id;  // Slurm's, or ""
+  std::string job_id;     // Slurm's, or ""
+  std::string libraries;  // beside HDF5, which the writers add: "Open MPI 4.1.4, LibTorch 2.11.0"
 };
 
 }  // namespace deepsearch

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "store/column_table.h"
 #include "store/file_header.h"
+#include "store/group_names.h"
 #include "store/metrics.h"
 #include "store/problem_tables.h"
 #include "store/readers.h"
@@ -13,24 +14,7 @@
 namespace deepsearch {
 namespace {
 
-constexpr hsize_t kMaxColumns = 1024;
-
-herr_t collect_name(hid_t /*group*/, const char* name, const H5L_info_t* /*info*/, void* data) {
-  auto& names = *static_cast<std::vector<std::string>*>(data);
-  names.emplace_back(name);
-  return names.size() > kMaxColumns ? 1 : 0;  // 1 stops the walk
-}
-
-// Names in a group in order of creation.
-std::vector<std::string> names_in(hid_t file, const std::string& path, const Hdf5Place& where) {
-  const Hdf5Place place = where.at(path);
-  Hdf5Handle group(H5Gopen2(file, path.c_str(), H5P_DEFAULT), H5Gclose, "open", place);
-  std::vector<std::string> names;
-  hsize_t position = 0;
-  check_hdf5(H5Literate(group.id(), H5_INDEX_CRT_ORDER, H5_ITER_INC, &position, collect_name, &names), "list", place);
-  if (names.size() > kMaxColumns) bad_input("{}: more than {} columns", place.text(), kMaxColumns);
-  return names;
-}
+constexpr size_t kMaxColumns = 1024;
 
 }  // namespace
 
@@ -62,7 +46,9 @@ struct RunReader::Impl {
   // Columns as they are in the file: a run chooses its own, and a newer minor version may know more.
   TableSchema found_schema(const std::string& table) const {
     TableSchema schema{"/metrics/" + table, "", 0, 0, {}};
-    for (const std::string& name : names_in(file.id(), schema.path, place)) {
+    const std::vector<std::string> names = names_in_group(file.id(), schema.path, place);
+    if (names.size() > kMaxColumns) bad_input("{}: more than {} columns", place.at(schema.path).text(), kMaxColumns);
+    for (const std::string& name : names) {
       schema.columns.push_back({name, ColumnKind::kFloat64, 8, {}, "", ""});
     }
     if (schema.columns.empty()) bad_input("{}: no columns", place.at(schema.path).text());

@@ -13,6 +13,7 @@
 #include "store/readers.h"
 #include "store/run_folder.h"
 #include "store/writer_guard.h"
+#include "store/writer_lock.h"
 
 namespace deepsearch {
 namespace {
@@ -36,6 +37,7 @@ struct RunWriter::Impl {
   std::map<std::string, TableWriter> metrics;
   std::optional<ProblemWriter> problems;
   std::unordered_set<uint64_t> problem_keys;
+  WriterLock lock;
   WriterGuard guard;
 
   void create(const RunInfo& info, const std::map<std::string, std::vector<std::string>>& tables,
@@ -47,7 +49,7 @@ struct RunWriter::Impl {
   void add_problem(const Problem& problem, const std::string& split, double base_pass_rate);
   void publish();
   void close_tables();
-  void link_parts(hid_t run, const std::vector<std::string>& parts) const;
+  void finish(const std::string& how, double seconds, const std::vector<std::string>& parts);
 };
 
 // Under a temporary name first: the file takes its name once readers may open it, and an earlier attempt's file is
@@ -73,6 +75,7 @@ void RunWriter::Impl::create(const RunInfo& info, const std::map<std::string, st
   problems.emplace(file.id(), place, run_tables());
   write_ranks(info);
   start_swmr(file, place);
+  lock.take(temporary);
   if (earlier) carry_over(*earlier, *kept);
   publish();
   std::filesystem::rename(temporary, path, error);
@@ -166,18 +169,24 @@ void RunWriter::Impl::close_tables() {
   file.close(place);
 }
 
-// Relative to run.h5, so that the folder may be moved.
-void RunWriter::Impl::link_parts(hid_t run, const std::vector<std::string>& parts) const {
+// Links are new objects, which SWMR forbids, and a kill of a plain writer could leave a file that nobody can open: the
+// end is written to a copy, which takes the name in one stroke.
+void RunWriter::Impl::finish(const std::string& how, double seconds, const std::vector<std::string>& parts) {
   std::set<std::string> names;
   for (const std::string& part : parts) names.insert(std::filesystem::path(part).filename().string());
   for (const std::filesystem::path& part : list_parts(folder)) names.insert(part.filename().string());
-  const Hdf5Place group_place = place.at("/parts");
-  Hdf5Handle group(H5Gcreate2(run, "/parts", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose, "create a group",
-                   group_place);
-  for (const std::string& name : names) {
-    check_hdf5(H5Lcreate_external(("parts/" + name).c_str(), "/", group.id(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
-               "create a link", place.at("/parts/" + name));
-  }
+  std::error_code error;
+  std::filesystem::copy_file(path, temporary, std::filesystem::copy_options::overwrite_existing, error);
+  if (error) failure("{}: cannot copy it to {}: {}", path.string(), temporary.string(), error.message());
+  Hdf5Handle run = reopen_hdf5(temporary, place);
+  link_parts(run.id(), names, place);
+  update_attribute(run.id(), "stop_reason", how, place);
+  update_attribute(run.id(), "wall_seconds", seconds, place);
+  update_attribute(run.id(), "state", how.substr(0, how.find(':')), place);
+  run.close(place);
+  std::filesystem::rename(temporary, path, error);
+  if (error) failure("{}: cannot rename {} to it: {}", path.string(), temporary.string(), error.message());
+  lock.release();
 }
 
 RunWriter::RunWriter(const std::filesystem::path& folder, const RunInfo& info,
@@ -226,13 +235,7 @@ void RunWriter::finish(const std::string& how, double seconds, const std::vector
   impl_->guard.run([&] {
     if (impl_->file.id() < 0) failure("{}: finished twice", impl_->path.string());
     impl_->close_tables();
-    // Links are new objects, which SWMR forbids; a kill from here on leaves the state at "running or killed".
-    Hdf5Handle run = reopen_hdf5(impl_->path, impl_->place);
-    impl_->link_parts(run.id(), parts);
-    update_attribute(run.id(), "stop_reason", how, impl_->place);
-    update_attribute(run.id(), "wall_seconds", seconds, impl_->place);
-    update_attribute(run.id(), "state", state, impl_->place);
-    run.close(impl_->place);
+    impl_->finish(how, seconds, parts);
   });
 }
 

@@ -9,10 +9,10 @@
 
 namespace deepsearch {
 
-// Major: a reader of another major version would misread the file and refuses it. Minor: columns or attributes were
-// added.
+// Major: a reader of another major version would misread the file and refuses it. Minor: one more whenever a column or
+// an attribute is added; nothing is removed, renamed or given another meaning. Readers accept every minor version.
 inline constexpr int kSchemaMajor = 1;
-inline constexpr int kSchemaMinor = 0;
+inline constexpr int kSchemaMinor = 1;
 inline constexpr const char* kRunSchema = "deepsearch-run";
 inline constexpr const char* kPartSchema = "deepsearch-part";
 
@@ -25,6 +25,8 @@ struct ColumnSchema {
   std::vector<std::string> choices;  // kEnum: names of the values 0, 1, …; "" for a value that is not used
   std::string units;                 // "" for pure numbers
   std::string description;
+  bool optional = false;  // some files of version 1.0 lack it: it reads as fill values then
+  bool deflates = true;   // false: measurements to the last bit, noise that deflate hardly shrinks
 };
 
 struct TableSchema {
@@ -40,9 +42,12 @@ struct AttributeSchema {
   std::string name;
   std::string type;
   std::string description;
+  int64_t since_minor = 0;  // files of older minor versions lack it
 };
 
 const std::vector<TableSchema>& part_tables();
+// The same with another deflate level where a table is deflated at all, and for tokens' measurements of so many bits.
+std::vector<TableSchema> part_tables_with(int deflate, int mantissa_bits);
 // run.h5's tables, /metrics with every known column.
 const std::vector<TableSchema>& run_tables();
 const TableSchema& table_schema(const std::vector<TableSchema>& tables, const std::string& path);  // failure() if none

@@ -130,7 +130,7 @@ def test_a_full_disk_under_the_run_is_one_line_and_can_be_resumed(tmp_path, disk
     folder, change = disk
     run = folder / "run"
     keys = ("learn.checkpoint_every=0", "run.checkpoint_minutes=0", "eval.problems=1", "eval.samples=1")
-    keys += (f"store.trees={'true' if place == 'parts' else 'false'}", "ranks.problems_in_flight=1")
+    keys += (f"store.level={'all' if place == 'parts' else 'metrics'}", "ranks.problems_in_flight=1")
     if place == "run.h5":  # few rows are written: the disk is filled by others
         with subprocess.Popen(
             command(run, *keys, "learn.steps=100000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -184,7 +184,7 @@ VARIANTS = {
     "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
     "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
     "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
-    "no copy held": ("run.hold_state=false", "store.trees=false"),
+    "no copy held": ("run.hold_state=false", "store.level=metrics"),
 }
 
 

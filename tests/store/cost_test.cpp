@@ -64,7 +64,7 @@ TEST_P(CostOfTrees, IsPrinted) {
   }
   const auto path = folder_ / "cost.h5";
   const double cpu_before = cpu_seconds();
-  PartWriter writer(path, some_info(), 0, 1e9);
+  PartWriter writer(path, some_info(), 0, {.flush_seconds = 1e9});
   const double opening = writer.seconds_spent();
   for (int i = 0; i < shape.n_trees; ++i) {
     writer.append(trees[static_cast<size_t>(i) % trees.size()]);

@@ -82,7 +82,7 @@ TEST_F(DamageTest, DamagedPartsAreReadOrRefused) {
   const auto path = folder_ / "part.h5";
   // Written in a child: this process's HDF5 stays untouched, so each child starts from a fresh library.
   ASSERT_EQ(in_child([&] {
-              PartWriter writer(path, some_info(), 0, 1000.0);
+              PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
               for (int i = 0; i < 8; ++i) writer.append(random_tree(rng, 30));
               return 0;
             }),

@@ -41,7 +41,7 @@ TEST_F(PartTest, RandomTreesComeBackExactly) {
     // Some seeds pass the chunk size of /nodes, some flush after every tree.
     const std::vector<TreeRecord> trees = random_trees(seed, 1 + seed * 3, seed % 3 == 0 ? 900 : 40);
     {
-      PartWriter writer(path, some_info(), 1, seed % 2 == 0 ? 0.0 : 1000.0);
+      PartWriter writer(path, some_info(), 1, {.flush_seconds = seed % 2 == 0 ? 0.0 : 1000.0});
       for (const TreeRecord& tree : trees) writer.append(tree);
       EXPECT_EQ(writer.n_trees(), static_cast<int64_t>(trees.size()));
       writer.close();
@@ -57,7 +57,7 @@ TEST_F(PartTest, ManySmallTreesCrossChunks) {
   const std::vector<TreeRecord> trees = random_trees(77, 1300, 12);
   const auto path = folder_ / "p.h5";
   {
-    PartWriter writer(path, some_info(), 0, 1000.0);
+    PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
     for (size_t i = 0; i < trees.size(); ++i) {
       writer.append(trees[i]);
       if (i % 500 == 250) writer.flush();
@@ -125,7 +125,7 @@ TEST_F(PartTest, ALongConfigurationFits) {
 TEST_F(PartTest, AReaderSeesFlushedTreesOfALiveWriter) {
   const std::vector<TreeRecord> trees = random_trees(8, 30, 400);
   const auto path = folder_ / "live.h5";
-  PartWriter writer(path, some_info(), 0, 1000.0);
+  PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
   for (size_t i = 0; i < 10; ++i) writer.append(trees[i]);
   writer.flush();
   for (size_t i = 10; i < 20; ++i) writer.append(trees[i]);
@@ -158,7 +158,7 @@ TEST_F(PartTest, EveryTreeSeenDuringWritingIsWhole) {
     alarm(120);
     int status = 1;
     try {
-      PartWriter writer(path, some_info(), 0, 0.0);
+      PartWriter writer(path, some_info(), 0, {.flush_seconds = 0.0});
       for (size_t i = 0; !std::filesystem::exists(stop); ++i) writer.append(trees[i % trees.size()]);
       writer.close();
       status = 0;
@@ -193,7 +193,7 @@ TEST_F(PartTest, AKilledPartKeepsWhatWasFlushed) {
   const std::vector<TreeRecord> trees = random_trees(9, 40, 200);
   const auto path = folder_ / "killed.h5";
   const int status = in_child([&] {
-    PartWriter writer(path, some_info(), 0, 1000.0);
+    PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
     for (size_t i = 0; i < 25; ++i) writer.append(trees[i]);
     writer.flush();
     for (size_t i = 25; i < trees.size(); ++i) writer.append(trees[i]);
@@ -215,7 +215,7 @@ TEST_F(PartTest, AKillAtAnyMomentLeavesWholeTrees) {
     const pid_t child = fork();
     if (child == 0) {
       alarm(60);
-      PartWriter writer(path, some_info(), 0, 0.0);
+      PartWriter writer(path, some_info(), 0, {.flush_seconds = 0.0});
       for (size_t i = 0;; ++i) writer.append(trees[i % trees.size()]);
     }
     while (!std::filesystem::exists(path)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -237,7 +237,7 @@ TEST_F(PartTest, AFullDiskIsNamedAndWhatWasFlushedStays) {
   const auto path = folder_ / "full.h5";
   const int status = in_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
-    PartWriter writer(path, some_info(), 0, 1000.0);
+    PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
     for (size_t i = 0; i < 5; ++i) writer.append(trees[i]);
     writer.flush();
     const auto bytes = std::filesystem::file_size(path) + 50000;
@@ -394,7 +394,7 @@ TEST_F(PartTest, H5pyReadsALivePart) {
   if (python == nullptr) GTEST_SKIP() << "set DEEPSEARCH_PYTHON to a Python that has h5py";
   const std::vector<TreeRecord> trees = random_trees(13, 12, 100);
   const auto path = folder_ / "live.h5";
-  PartWriter writer(path, some_info(), 0, 1000.0);
+  PartWriter writer(path, some_info(), 0, {.flush_seconds = 1000.0});
   for (const TreeRecord& tree : trees) writer.append(tree);
   writer.flush();
   size_t n_nodes = 0;
