@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <string>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -30,10 +31,24 @@ int create(const std::filesystem::path& path) {
   return descriptor;
 }
 
+// A device or a pipe (/dev/null, /dev/stdout, a named pipe) is written to: a rename would put a file in its place.
+bool is_stream(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 &&
+         (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) || S_ISFIFO(status.st_mode));
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   if (!path_.has_filename()) bad_input("cannot write \"{}\": it names no file", path_.string());
+  if (is_stream(path_)) {
+    do {
+      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    } while (descriptor_ < 0 && errno == EINTR);
+    if (descriptor_ < 0) fail_with_errno("write", path_, errno);
+    return;
+  }
   do {  // a leftover of a killed process with our id is stepped over, never shared
     temporary_ = temporary_name(path_);
     descriptor_ = create(temporary_);
@@ -68,9 +83,11 @@ void AtomicFile::write(std::string_view bytes) {
 void AtomicFile::publish() {
   const CurrentOperation operation("fsync of a file");
   report_progress();
-  if (::fsync(descriptor_) != 0) fail_with_errno("write", path_, errno);
+  const bool stream = temporary_.empty();
+  if (!stream && ::fsync(descriptor_) != 0) fail_with_errno("write", path_, errno);
   // Network file systems report a full quota only here.
   if (::close(std::exchange(descriptor_, -1)) != 0 && errno != EINTR) fail_with_errno("write", path_, errno);
+  if (stream) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with_errno("write", path_, errno);
   temporary_.clear();
   sync_folder(path_.parent_path());

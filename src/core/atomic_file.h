@@ -1,5 +1,6 @@
 // A file that is written piece by piece and appears whole or not at all: a temporary name in the same folder, fsync,
-// rename. Errors as in core/files.h. One thread.
+// rename. What is no file but a device or a pipe (/dev/null, /dev/stdout) is written to as it is. Errors as in
+// core/files.h. One thread.
 #pragma once
 
 #include <filesystem>

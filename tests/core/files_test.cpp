@@ -60,6 +60,25 @@ TEST(WriteFile, FailureRemovesTheTemporaryFile) {
   EXPECT_EQ(folder.count(), 1u);
 }
 
+TEST(WriteFile, DevicesAndPipesAreWrittenToNotReplaced) {
+  const TempFolder folder;
+  const auto pipe = folder / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_file_atomically(pipe, "through");
+  std::string got(16, ' ');
+  got.resize(static_cast<size_t>(std::max<ssize_t>(0, read(reader, got.data(), got.size()))));
+  close(reader);
+  EXPECT_EQ(got, "through");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  // A device is reached by a link of ours, so that a mistake would not cost the machine its /dev/null.
+  const auto link = folder / "null";
+  std::filesystem::create_symlink("/dev/null", link);
+  write_file_atomically(link, "nowhere");
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+}
+
 TEST(WriteFile, MissingFolderAndMissingNameAreBadInput) {
   const TempFolder folder;
   const Error missing = error_of([&] { write_file_atomically(folder / "none/a.txt", "text"); });
