@@ -90,7 +90,7 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
   Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
                     std::move(rank.from.state), std::move(rank.from.finished));
   ending.finished = training.run();
-  if (!ending.finished) training.halt();
+  training.halt();
   training.save_checkpoint();
   coordinator.stop_all(ending.finished ? "finished" : "stopped");
   training.record_search();

@@ -56,7 +56,7 @@ Training::Training(const Config& config, const Task& task, const ProblemSource& 
 bool Training::run() {
   coordinator_.publish(weights_, state_.step);
   next_problem_ = state_.next_problem;
-  if (stream_) stream_->restore(state_.pending, state_.step);
+  if (stream_ && state_.step < config_.learn.steps) stream_->restore(state_.pending, state_.step);
   if (evaluation_due() && !evaluate_now()) return false;
   while (state_.step < config_.learn.steps) {
     if (config_.run.stop_after > 0 && state_.step >= config_.run.stop_after) {
@@ -113,7 +113,7 @@ bool Training::one_step() {
   coordinator_.publish(weights_, state_.step);
   if (stream_) {  // search goes on at once
     stream_->published();
-    stream_->begin(state_.step, next_problem_);
+    if (state_.step < config_.learn.steps) stream_->begin(state_.step, next_problem_);
   }
   seconds.weights = publishing.seconds() + coordinator_.take_weights_seconds();
 

@@ -50,7 +50,8 @@ class Training {
 
   // False: stopped by request before the last step.
   bool run();
-  // Ends the growing of trees, before a checkpoint that is the run's last for now.
+  // Ends the growing of trees, also of those that were begun for steps to come, before a checkpoint that is the run's
+  // last for now.
   void halt() { lost_ = coordinator_.halt(); }
   // The last step boundary as checkpoints/step-NNNNNN, with the finished trees since; not again when that is there.
   // With `may_fail` a failure may be a warning ([run].on_checkpoint_failure).

@@ -65,7 +65,10 @@ void TreeStream::begin(int64_t version, int64_t& next_problem) {
 void TreeStream::take_in() {
   for (TreeMessage& message : coordinator_.take_records()) {
     const auto entry = entries_.find(message.tree.key);
-    if (entry == entries_.end()) continue;  // was dropped
+    if (entry == entries_.end()) {  // was dropped, but its rank had finished it: a checkpoint of this step knows of it
+      if (message.tree.stop_reason != StopReason::kCancelled) used_.push_back(std::move(message.tree));
+      continue;
+    }
     entry->second.records.push_back(std::move(message.tree));
     if (message.last) finish(entry->second);
   }
