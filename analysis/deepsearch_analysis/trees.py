@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepsearch_analysis.codes import CORRECT, KIND_TREE, RunError
+from deepsearch_analysis.codes import CORRECT, KIND_REPLAY, KIND_TREE, RunError
 
 if TYPE_CHECKING:
     from deepsearch_analysis.reader import Part, Run, Table
@@ -125,16 +125,21 @@ class Tree:
         credit, norm = learn.get("credit", "node"), learn.get("advantage_norm", "mean")
         penalised = learn.get("overlong", "penalty") == "penalty" and learn.get("overlong_penalty", 1.0)
         by_values = credit not in ("node", "outcome") or learn.get("terminals", "recorded") != "recorded"
+        if self.kind == KIND_REPLAY:  # always the group's, the mean only
+            credit, norm, by_values = "node", "mean", False
         if by_values or penalised or not len(self.recorded) or "reward" not in self.recorded_columns:
             return None
-        rewards = self.recorded_columns["reward"].astype(float)
+        kept = np.asarray(self.recorded_columns.get("dropped", np.zeros(len(self.recorded)))) == 0  # by the safeguard
+        recorded, rewards = self.recorded[kept], self.recorded_columns["reward"][kept].astype(float)
+        if not len(recorded):
+            return None
         if credit == "outcome":
-            rewards = np.where(self.outcome[self.recorded] == CORRECT, 1.0, -1.0)
+            rewards = np.where(self.outcome[recorded] == CORRECT, 1.0, -1.0)
         mean, scale = _baseline(rewards, norm, sample=credit == "outcome")
         epsilon, most = learn.get("epsilon_q", 1.0), learn.get("q_max", 1.0)
         own = self.value if epsilon == 0 else most * np.tanh(self.value / epsilon)
         out = np.full(len(self), np.nan)
-        for leaf, reward in zip(self.recorded, rewards, strict=True):
+        for leaf, reward in zip(recorded, rewards, strict=True):
             path = self.path_to(int(leaf))
             out[path] = own[path] if credit == "node" and self.kind == KIND_TREE else reward
             out[leaf] = reward

@@ -31,18 +31,20 @@ enum class MessageKind : int32_t {
 struct AssignMessage {
   static constexpr MessageKind kKind = MessageKind::kAssign;
   // kTree: a tree. kGroup: direct rollouts. kHandOver: direct rollouts, then a tree when all of them failed.
-  // kEvaluate: direct rollouts that are counted, not trained on and not stored.
-  enum class Work : uint8_t { kTree = 0, kGroup = 1, kEvaluate = 2, kHandOver = 3 };
+  // kEvaluate: direct rollouts that are counted, not trained on and not stored. kReplay: a group of direct rollouts,
+  // the first of which are the item's cached solutions.
+  enum class Work : uint8_t { kTree = 0, kGroup = 1, kEvaluate = 2, kHandOver = 3, kReplay = 4 };
   struct Item {
     TreeKey key;
     Problem problem;
     Work work = Work::kTree;
-    int64_t samples = 0;  // kGroup, kEvaluate: rollouts
+    int64_t samples = 0;  // kGroup, kEvaluate, kHandOver: rollouts; kReplay: with the cached ones
     double temperature = 1.0;
     double top_p = 1.0;
+    std::vector<std::vector<Token>> cached = {};  // kReplay: 1 to `samples` solutions, end-of-sequence token included
     template <class Archive>
     void serialize(Archive& archive) {
-      archive(key, problem, work, samples, temperature, top_p);
+      archive(key, problem, work, samples, temperature, top_p, cached);
     }
   };
   int64_t policy_version = 0;
@@ -170,9 +172,10 @@ struct ControlMessage {
   Command command = Command::kStop;
   int64_t step = 0;
   std::string why;
+  double progress = -1;  // kLearn: how much of the run's budget is spent, 0 to 1; −1: the schedule goes by updates
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(command, step, why);
+    archive(command, step, why, progress);
   }
 };
 

@@ -1,5 +1,6 @@
 #include "comm/wire.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "comm/mailbox.h"
@@ -43,7 +44,12 @@ void check(bool fine, const char* what) {
 // What the types allow but no sender means: values outside an enum, references out of a tree's columns.
 void check_values(const AssignMessage& message) {
   for (const AssignMessage::Item& item : message.items) {
-    check(item.work <= AssignMessage::Work::kHandOver, "unknown kind of work");
+    check(item.work <= AssignMessage::Work::kReplay, "unknown kind of work");
+    const auto n_cached = static_cast<int64_t>(item.cached.size());
+    check(item.work == AssignMessage::Work::kReplay ? n_cached >= 1 && n_cached <= item.samples : n_cached == 0,
+          "cached solutions that are no part of the item's group");
+    check(std::none_of(item.cached.begin(), item.cached.end(), [](const auto& one) { return one.empty(); }),
+          "a cached solution without a token");
   }
 }
 
@@ -65,8 +71,8 @@ void check_nodes(const TreeRecord& tree) {
 
 void check_values(const TreeMessage& message) {
   const TreeRecord& tree = message.tree;
-  check(message.work <= AssignMessage::Work::kHandOver, "unknown kind of work");
-  check(tree.kind <= RecordKind::kRollouts, "unknown kind of record");
+  check(message.work <= AssignMessage::Work::kReplay, "unknown kind of work");
+  check(tree.kind <= RecordKind::kReplay, "unknown kind of record");
   check(tree.stop_reason <= StopReason::kCancelled, "unknown stop reason");
   check(tree.logprobs.size() == tree.tokens.size() || tree.logprobs.empty(), "log-probs do not match the tokens");
   check(tree.entropies.size() == tree.tokens.size() || tree.entropies.empty(), "entropies do not match the tokens");
@@ -77,6 +83,7 @@ void check_values(const TreeMessage& message) {
   for (const RecordedLeaf& leaf : tree.recorded) {
     check(leaf.leaf >= 0 && leaf.leaf < n_nodes, "a recorded leaf is not a node");
     check(known(leaf.outcome), "unknown outcome of a leaf");
+    check(leaf.dropped <= Dropped::kGarbled, "unknown reason to drop a leaf");
   }
   for (const SearchEvent& event : tree.events) {
     check(event.kind <= EventKind::kStop, "unknown kind of event");

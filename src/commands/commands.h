@@ -21,6 +21,7 @@ struct CommandLine {
 };
 
 void add_train(CLI::App& app, CommandLine& line);
+void add_filter(CLI::App& app, CommandLine& line);
 void add_submit(CLI::App& app, CommandLine& line);
 void add_sweep(CLI::App& app, CommandLine& line);
 void add_sft(CLI::App& app, CommandLine& line);

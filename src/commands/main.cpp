@@ -22,6 +22,7 @@ int run(int argc, char** argv) {
   line.argv = &argv;
   line.arguments.assign(argv, argv + argc);
   add_train(app, line);
+  add_filter(app, line);
   add_submit(app, line);
   add_sweep(app, line);
   add_sft(app, line);

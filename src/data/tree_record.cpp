@@ -87,6 +87,18 @@ bool has_correct(const TreeRecord& tree) {
                      [](const NodeRecord& node) { return node.terminal && node.outcome == Outcome::kCorrect; });
 }
 
+const char* to_string(Dropped why) {
+  switch (why) {
+    case Dropped::kNo:
+      return "no";
+    case Dropped::kRepetition:
+      return "repetition";
+    case Dropped::kGarbled:
+      return "garbled";
+  }
+  return "unknown";
+}
+
 const char* to_string(StopReason reason) {
   switch (reason) {
     case StopReason::kRunning:

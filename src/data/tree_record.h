@@ -12,7 +12,8 @@
 
 namespace deepsearch {
 
-enum class RecordKind : uint8_t { kTree = 0, kRollouts = 1 };
+// kReplay: rollouts, the first of which are cached solutions instead of sampled ones (rounds/replay_group.h).
+enum class RecordKind : uint8_t { kTree = 0, kRollouts = 1, kReplay = 2 };
 
 enum class StopReason : uint8_t {
   kRunning = 0,    // not finished: never in a record that travels
@@ -51,13 +52,17 @@ struct NodeRecord {
   int32_t created = 0;               // iteration that made it
   int32_t expanded = -1;             // iteration that first expanded it, −1 never
   int32_t made_by_rank = 0;
+  bool dropped = false;  // a terminal that the safeguard keeps out of the loss (rounds/safeguard.h)
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(parent, depth, first_token, n_tokens, visits, value, entropy, logprob, terminal, outcome, created, expanded,
-            made_by_rank);
+            made_by_rank, dropped);
   }
 };
+
+// Why the safeguard keeps an incorrect trajectory out of the loss.
+enum class Dropped : uint8_t { kNo = 0, kRepetition = 1, kGarbled = 2 };
 
 // A trajectory picked for training, in the order of recording.
 struct RecordedLeaf {
@@ -65,11 +70,13 @@ struct RecordedLeaf {
   double reward = 0;
   double entropy = 0;  // trajectory mean, nats per token
   Outcome outcome = Outcome::kNone;
-  bool leftover = false;  // filled a place after the frontier ran dry
+  bool leftover = false;           // filled a place after the frontier ran dry
+  bool cached = false;             // a solution from the replay cache
+  Dropped dropped = Dropped::kNo;  // as its node is, and why
 
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(leaf, reward, entropy, outcome, leftover);
+    archive(leaf, reward, entropy, outcome, leftover, cached, dropped);
   }
 };
 
@@ -135,6 +142,7 @@ TreeRecord recorded_paths(const TreeRecord& tree);
 bool has_correct(const TreeRecord& tree);  // any terminal, recorded or not
 
 const char* to_string(StopReason reason);
+const char* to_string(Dropped why);
 const char* to_string(EventKind kind);
 
 }  // namespace deepsearch

@@ -273,7 +273,8 @@ double AdamW::rate(int64_t update) const {
                           : 1.0;
   if (params_.schedule == Schedule::kConstant || update < params_.warmup_steps) return params_.lr * warm;
   const double span = static_cast<double>(std::max<int64_t>(planned_updates_ - params_.warmup_steps, 1));
-  const double at = std::min(1.0, static_cast<double>(update - params_.warmup_steps) / span);
+  const double planned = static_cast<double>(update - params_.warmup_steps) / span;
+  const double at = std::min(1.0, progress_ < 0 ? planned : progress_);
   constexpr double kFloor = 0.1;
   return params_.lr * (kFloor + (1 - kFloor) * 0.5 * (1 + std::cos(std::numbers::pi * at)));
 }

@@ -50,6 +50,10 @@ class AdamW {
   // Sums what has not been summed, clips, updates.
   Update step();
 
+  // A cosine schedule goes by this instead of the number of updates from now on: 0 to 1, how much of the run's budget
+  // is spent. Negative: by updates again. The same on all ranks.
+  void set_progress(double progress) { progress_ = progress; }
+
   double rate(int64_t update) const;                              // learning rate of the update after `update` others
   int64_t updates() const { return updates_; }                    // done, skipped ones aside
   int64_t skipped() const { return skipped_; }                    // since it was made
@@ -114,6 +118,7 @@ class AdamW {
   std::vector<bool> ready_;                 // by group
   size_t started_ = 0;                      // buckets whose reduction was started, from the last
   bool summed_ = false;                     // sums_ holds earlier micro-batches of this minibatch
+  double progress_ = -1;
   int64_t updates_ = 0;
   int64_t skipped_ = 0;
   int64_t skipped_in_a_row_ = 0;

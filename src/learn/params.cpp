@@ -36,6 +36,22 @@ void LearnParams::describe(ConfigVisitor& v) {
            .min = 0,
            .max = 1e9},
           steps);
+  v.choice({.key = "budget",
+            .unit = "",
+            .meaning = "what budget_amount counts: steps; tokens trained on; tokens generated (without evaluations); "
+                       "cost = generated + 3 x trained tokens; device_seconds = seconds x ranks"},
+           budget,
+           {{"steps", Budget::kSteps},
+            {"trained_tokens", Budget::kTrainedTokens},
+            {"generated_tokens", Budget::kGeneratedTokens},
+            {"cost", Budget::kCost},
+            {"device_seconds", Budget::kDeviceSeconds}});
+  v.field({.key = "budget_amount",
+           .unit = "of budget",
+           .meaning = "the run ends at the first step boundary where so much is spent, and a cosine schedule follows "
+                      "the share that is; 0: steps alone end it, which stay the upper bound in any case",
+           .min = 0},
+          budget_amount);
   v.field({.key = "problems", .unit = "problems", .meaning = "problems a step trains on", .min = 1, .max = 1e6},
           problems);
   v.field({.key = "minibatch_problems",
@@ -174,6 +190,9 @@ void check(const LearnParams& learn, const CreditParams& credit) {
   if (learn.dual_clip > 0 && learn.dual_clip <= 1) {
     bad_input("[learn].dual_clip is {}; it bounds ratios above 1, so it must be larger than that, or 0 for none",
               learn.dual_clip);
+  }
+  if (learn.budget != Budget::kSteps && learn.budget_amount <= 0) {
+    bad_input("[learn].budget says what budget_amount counts: give an amount above 0, or leave both out");
   }
   if (learn.refill_waves > 0 && !credit.skip_uniform) {
     bad_input("[learn].refill_waves is {}, but nothing is left out to be filled: set skip_uniform = true, or it to 0",

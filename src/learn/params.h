@@ -14,6 +14,7 @@ enum class LossAggregation { kTokenMean, kSequenceMeanTokenSum, kSequenceMeanTok
 enum class Behaviour { kEngine, kRecomputed };
 enum class StaleTrees { kFinish, kDrop };
 enum class Schedule { kConstant, kCosine };
+enum class Budget { kSteps, kTrainedTokens, kGeneratedTokens, kCost, kDeviceSeconds };
 enum class Packing { kNone, kTree };
 enum class Compute { kFp32, kBf16 };
 enum class KlEstimator { kK1, kK2, kK3 };  // Schulman 2020
@@ -34,6 +35,8 @@ struct OptimizerParams {
 
 struct LearnParams {
   int64_t steps = 50;
+  Budget budget = Budget::kSteps;   // run/spending.h
+  double budget_amount = 0;         // 0: `steps` alone decide
   int64_t problems = 256;           // per step
   int64_t minibatch_problems = 32;  // per optimiser update
   int64_t epochs = 1;               // passes over a step's batch

@@ -226,6 +226,10 @@ Trainer::Trainer(const ModelWeights& start, const LearnParams& params, Collectiv
 
 Trainer::~Trainer() = default;
 
+void Trainer::set_progress(double progress) {
+  impl_->optimizer->set_progress(progress);
+}
+
 TrainStats Trainer::train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between,
                           int64_t version) {
   Impl& m = *impl_;

@@ -36,6 +36,9 @@ class Trainer {
   TrainStats train(const std::vector<std::vector<Row>>& minibatches, const std::function<void()>& between,
                    int64_t version = 0);
 
+  // Before a step, on all ranks alike: see AdamW::set_progress.
+  void set_progress(double progress);
+
   // One supervised update: mean cross-entropy of the rows' response tokens. Returns the loss before the update.
   double supervise(const std::vector<Row>& rows);
 

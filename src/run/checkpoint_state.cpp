@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -18,6 +19,8 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 constexpr uint64_t kStateBytes = 64 << 20;
+constexpr const char* kRoundsFile = "resume/rounds.bin";
+constexpr const char* kCacheFile = "resume/replay_cache.bin";
 constexpr uint64_t kTreesBytes = uint64_t{1} << 40;
 
 // Both directions by one list, so that none forgets a field.
@@ -55,6 +58,7 @@ void visit_state(State& s, Visit&& visit) {
   visit("skipped_steps", s.skipped_steps);
   visit("learners", s.learners);
   visit("elapsed", s.elapsed);
+  visit("device_seconds", s.device_seconds);
   visit("learn_seconds", s.learn_seconds);
   visit("checkpoint_seconds", s.checkpoint_seconds);
 }
@@ -75,7 +79,10 @@ class Reading {
  public:
   explicit Reading(const JsonReader& in) : in_(in) {}
   void operator()(const char* key, int64_t& value) const { value = in_.integer(key); }
-  void operator()(const char* key, double& value) const { value = in_.number(key); }
+  void operator()(const char* key, double& value) const {
+    if (std::string_view(key) == "device_seconds" && in_.find(key) == nullptr) return;  // in files of older versions
+    value = in_.number(key);
+  }
 
  private:
   const JsonReader& in_;
@@ -105,6 +112,12 @@ void check_state(const RunState& state, const std::string& where) {
 }
 
 }  // namespace
+
+void write_rounds(const std::filesystem::path& checkpoint, const RunState& state) {
+  if (state.rounds.empty()) return;
+  write_file_atomically(checkpoint / kRoundsFile, state.rounds);
+  write_file_atomically(checkpoint / kCacheFile, state.cache);
+}
 
 std::string run_state_to_json(const RunState& state) {
   nlohmann::ordered_json json = {{"version", kVersion}};
@@ -161,6 +174,10 @@ RunState read_run_state(const std::filesystem::path& checkpoint) {
   RunState state = run_state_from_json(read_file(path, kStateBytes), path.string());
   if (fmt::format("step-{:06}", state.step) != checkpoint.filename().string()) {
     bad_input("{}: of step {}, which is not the folder's", path.string(), state.step);
+  }
+  if (std::filesystem::exists(checkpoint / kRoundsFile)) {
+    state.rounds = read_file(checkpoint / kRoundsFile, kTreesBytes);
+    state.cache = read_file(checkpoint / kCacheFile, kTreesBytes);
   }
   return state;
 }

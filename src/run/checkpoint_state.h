@@ -31,6 +31,7 @@ struct RunState {
   std::vector<Evaluation> evaluations = {};
   std::vector<PendingTree> pending = {};  // [learn].max_staleness > 0: begun before the boundary
   double elapsed = 0;                     // seconds, all attempts
+  double device_seconds = 0;              // … times the ranks of each
   // Measured, so that the next attempt knows before it has measured any.
   double learn_seconds = 0;
   double checkpoint_seconds = 0;
@@ -38,11 +39,17 @@ struct RunState {
   std::string revision = {};
   uint64_t start_digest = 0;     // of the base policy's values
   uint64_t problems_digest = 0;  // of the problem files
+  // Where rounds stand, and their cache: resume/rounds.bin and resume/replay_cache.bin. "": no rounds.
+  std::string rounds = {};
+  std::string cache = {};
 };
 
 std::string run_state_to_json(const RunState& state);
 // bad_input ("WHERE: …") for anything but what the function above writes.
 RunState run_state_from_json(const std::string& text, const std::string& where);
+// The rounds' files of a checkpoint that is being written; none without rounds.
+void write_rounds(const std::filesystem::path& checkpoint, const RunState& state);
+// With the rounds' files.
 RunState read_run_state(const std::filesystem::path& checkpoint);
 
 // Each record as it travels between ranks, with its length before it.

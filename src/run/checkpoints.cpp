@@ -19,8 +19,12 @@ Checkpoints::Checkpoints(const Config& config, const Task& task, Coordinator& co
 
 bool Checkpoints::due(int64_t step) const {
   const int64_t every = config_.learn.checkpoint_every;
+  return (every > 0 && step % every == 0) || due_by_time();
+}
+
+bool Checkpoints::due_by_time() const {
   const double minutes = config_.run.checkpoint_minutes;
-  return (every > 0 && step % every == 0) || (minutes > 0 && since_last_.seconds() >= 60 * minutes);
+  return minutes > 0 && since_last_.seconds() >= 60 * minutes;
 }
 
 void Checkpoints::write(const RunState& state, const ModelWeights& policy, const OptimizerState& own,
@@ -32,6 +36,7 @@ void Checkpoints::write(const RunState& state, const ModelWeights& policy, const
     save_policy(folder, policy, task_);
     write_optimizer_state(folder, own);
     if (!trees.empty()) write_trees(folder / "resume" / "trees.bin", trees);
+    write_rounds(folder, state);
     write_file_atomically(folder / "resume" / "run.json", run_state_to_json(state));
   } catch (const Error& error) {
     failed = error;

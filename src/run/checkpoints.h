@@ -25,6 +25,7 @@ class Checkpoints {
 
   // At the boundary after `step`: by steps or by time.
   bool due(int64_t step) const;
+  bool due_by_time() const;  // between them
 
   // All learners are at the boundary that `state` is of; `own` is the coordinator's part of the optimiser. `trees` are
   // finished ones of what follows. Deletes older checkpoints as [run] wants. On a failure what was written of it is

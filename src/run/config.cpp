@@ -121,6 +121,8 @@ void Config::describe(ConfigVisitor& v) {
     learn.describe(t);
     credit.describe(t);
   });
+  v.table("rounds", "filter by pass rate, learn from what is hard, filter again (docs/rounds.md)",
+          [this](ConfigVisitor& t) { rounds.describe(t); });
   v.table("sft", "supervised training: on generated demonstrations, or on a file's (sft --data)",
           [this](ConfigVisitor& t) { sft.describe(t); });
   v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
@@ -129,6 +131,23 @@ void Config::describe(ConfigVisitor& v) {
 }
 
 namespace {
+
+// Where rounds do not go with other tables.
+void check_rounds(const Config& config) {
+  if (!config.rounds.on()) return;
+  if (config.learn.max_staleness > 0) {
+    bad_input(
+        "[rounds].count = {} needs [learn].max_staleness = 0: a round's trees are all of its own problems, while "
+        "search that runs ahead would begin the next round's before they are filtered",
+        config.rounds.count);
+  }
+  if (config.rounds.replay && config.search.temperature != 1.0) {
+    bad_input(
+        "[rounds].replay needs [search].temperature = 1: log-probs of cached solutions are recomputed at that "
+        "temperature; it is {}",
+        config.search.temperature);
+  }
+}
 
 void resolve(Config& config) {
   if (!config.run.time_limit.empty()) parse_duration(config.run.time_limit, "[run].time_limit");
@@ -139,6 +158,8 @@ void resolve(Config& config) {
   check(config.verify, *task);
   check(config.search);
   check(config.learn, config.credit);
+  config.rounds = resolved(config.rounds, config.learn.steps);
+  check_rounds(config);
   if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&
       config.credit.overlong_buffer > config.credit.response_budget) {
     bad_input(

@@ -12,6 +12,7 @@
 #include "engine/params.h"
 #include "learn/params.h"
 #include "model/model_config.h"
+#include "rounds/params.h"
 #include "run/problem_source.h"
 #include "run/verification.h"
 #include "search/credit.h"
@@ -68,6 +69,7 @@ struct Config {
   SearchParams search;
   CreditParams credit;  // part of [learn]
   LearnParams learn;
+  RoundsParams rounds;
   SftParams sft;
   EvalParams eval;
   RanksParams ranks;

@@ -224,7 +224,7 @@ void Coordinator::publish(std::shared_ptr<const ModelWeights> weights, int64_t p
   listen(/*wait=*/false);
 }
 
-void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step) {
+void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step, double progress) {
   enter_phase("learning");
   if (local_ != nullptr) local_->suspend();
   const std::vector<int> learners = other_learners();
@@ -238,6 +238,7 @@ void Coordinator::share_batch(const std::vector<TreeRecord>& trees, int64_t step
   ControlMessage learn;
   learn.command = ControlMessage::Command::kLearn;
   learn.step = step;
+  learn.progress = progress;
   mailbox_.send_all(learners, learn);
 }
 

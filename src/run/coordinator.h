@@ -61,9 +61,9 @@ class Coordinator {
   double take_weights_seconds() { return std::exchange(weights_seconds_, 0); }
   int64_t weights_bytes() const { return weights_bytes_; }
 
-  // Gives the other learners the step's batch and the word to train on it. Where this rank searches too, its engine
-  // rests until publish().
-  void share_batch(const std::vector<TreeRecord>& trees, int64_t step);
+  // Gives the other learners the step's batch and the word to train on it, with how much of the budget is spent
+  // (ControlMessage::progress). Where this rank searches too, its engine rests until publish().
+  void share_batch(const std::vector<TreeRecord>& trees, int64_t step, double progress);
 
   // Has the other learners write their parts of a checkpoint after `step` into `folder`, and search ranks flush their
   // trees; saved() waits for all of them, and returns the first one's error, "" when there was none. While the run

@@ -58,7 +58,7 @@ std::vector<std::string> names_of(const MetricsRow& row) {
 }  // namespace
 
 MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
-                       const RunTotals& totals, int64_t skipped_steps) {
+                       const RunTotals& totals, int64_t skipped_steps, const RoundsRow& rounds) {
   double trajectories = 0;
   double reward = 0;
   for (const TreeRecord& tree : batch.trees) {
@@ -67,7 +67,7 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
   }
   const double seen = std::max<double>(1, static_cast<double>(batch.seen));
   return {{"step", step},
-          {"round", 0},
+          {"round", rounds.round},
           {"policy_version", step},
           {"problems", batch.seen},
           {"trees", batch.trees.size()},
@@ -103,6 +103,13 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"skipped_steps", skipped_steps},
           {"skipped_updates", stats.skipped_updates},
           {"dropped_problems", batch.dropped},
+          {"dropped_trajectories", rounds.dropped_trajectories},
+          {"cached_trajectories", rounds.cached_trajectories},
+          {"hard_problems", rounds.hard_problems},
+          {"cached_problems", rounds.cached_problems},
+          {"replayed_groups", rounds.replayed_groups},
+          {"replayed_tokens", rounds.replayed_tokens},
+          {"saved_tokens", rounds.saved_tokens},
           {"staleness", stats.staleness_max},
           {"staleness_mean", stats.staleness_mean},
           {"seconds_wait", seconds.wait},

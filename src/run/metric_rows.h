@@ -11,6 +11,7 @@
 #include "learn/trainer.h"
 #include "run/batch.h"
 #include "run/evaluation.h"
+#include "run/rounds_driver.h"
 #include "store/metrics.h"
 
 namespace deepsearch {
@@ -33,7 +34,7 @@ struct RunTotals {
 };
 
 MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
-                       const RunTotals& totals, int64_t skipped_steps);
+                       const RunTotals& totals, int64_t skipped_steps, const RoundsRow& rounds = {});
 MetricsRow eval_row(int64_t step, const Evaluation& evaluation, double temperature, const RunTotals& totals);
 // `grown`: what this rank made in the step.
 MetricsRow search_row(const ReportMessage& report, int rank, const std::vector<const TreeRecord*>& grown);

@@ -115,7 +115,7 @@ class Follower {
       if (worker_ != nullptr) worker_->drop_trees();
       answer(world_, mailbox_, Command::kHalted);
     } else if (says(envelope.message, Command::kLearn)) {
-      learn(std::get<ControlMessage>(envelope.message).step);
+      learn(std::get<ControlMessage>(envelope.message));
     } else if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
       batch_.push_back(std::move(tree->tree));
     } else if (worker_ != nullptr) {
@@ -138,9 +138,11 @@ class Follower {
     answer(world_, mailbox_, Command::kSaved, error);
   }
 
-  void learn(int64_t step) {
+  void learn(const ControlMessage& order) {
+    const int64_t step = order.step;
     enter("learning");
     if (worker_ != nullptr) worker_->suspend();
+    trainer_->set_progress(order.progress);
     trainer_->train(
         minibatches_of(batch_, config_->learn.minibatch_problems, config_->credit), [this] { tick(); },
         /*version=*/step - 1);

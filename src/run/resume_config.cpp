@@ -40,7 +40,9 @@ class Listing final : public ConfigVisitor {
   std::string prefix_;
 };
 
-bool harmless(const std::string& key) {
+}  // namespace
+
+bool is_harmless(const std::string& key) {
   constexpr const char* kTables[] = {"ranks.", "store.", "sft."};
   constexpr const char* kKeys[] = {"run.log_level",  "run.checkpoint_minutes", "run.keep_checkpoints",
                                    "run.keep_every", "run.time_limit",         "run.hold_state",
@@ -51,8 +53,6 @@ bool harmless(const std::string& key) {
                      [&](const char* table) { return key.starts_with(table); }) ||
          std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
 }
-
-}  // namespace
 
 std::vector<ChangedKey> changed_keys(Config before, Config after) {
   Listing old_keys;
@@ -70,11 +70,12 @@ std::vector<ChangedKey> changed_keys(Config before, Config after) {
 std::vector<ChangedKey> check_resumable(const Config& before, const Config& after, int64_t steps_done) {
   const std::vector<ChangedKey> changed = changed_keys(before, after);
   for (const ChangedKey& change : changed) {
-    if (change.key == "learn.steps" && after.learn.optimizer.schedule == Schedule::kConstant) {
+    if (change.key == "learn.steps" && after.learn.optimizer.schedule == Schedule::kConstant && !after.rounds.on()) {
       if (after.learn.steps >= steps_done) continue;
       bad_input("--resume: learn.steps = {}, but {} steps are done", after.learn.steps, steps_done);
     }
-    if (harmless(change.key)) continue;
+    if (change.key == "learn.budget_amount" && after.learn.optimizer.schedule == Schedule::kConstant) continue;
+    if (is_harmless(change.key)) continue;
     bad_input("--resume: {} was {} and is now {}, which would make it another run: set it back, or start a new one",
               change.key, change.before, change.after);
   }

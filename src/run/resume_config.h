@@ -17,6 +17,9 @@ struct ChangedKey {
 // Keys whose values differ, in the order of describe().
 std::vector<ChangedKey> changed_keys(Config before, Config after);
 
+// Says where, how fast or for how long a run goes on, not what comes out of it.
+bool is_harmless(const std::string& key);
+
 // The changed keys that are allowed to: they decide where, how fast and for how long a run goes on, not what comes out
 // of it. bad_input for the first other one, with both values. [learn].steps may grow where the learning rate does not
 // depend on it.

@@ -87,8 +87,11 @@ void SearchWorker::assign(const AssignMessage& message) {
   const bool evaluating = !message.items.empty() && message.items.front().work == Work::kEvaluate;
   if (evaluating_ && !evaluating) take_report(0);  // dropped
   evaluating_ = evaluating;
-  for (const AssignMessage::Item& item : message.items) {
-    start(running_[item.key] = {.item = item, .handle = 0}, item.work);
+  // Replay groups first: while nothing is in flight their solutions can be scored at once.
+  for (const bool replays : {true, false}) {
+    for (const AssignMessage::Item& item : message.items) {
+      if ((item.work == Work::kReplay) == replays) start(running_[item.key] = {.item = item, .handle = 0}, item.work);
+    }
   }
   tell_load(/*always=*/true);
 }
@@ -143,15 +146,77 @@ void SearchWorker::start(Running& running, Work work) {
   SearchParams params = config_.search;
   params.temperature = item.temperature;
   params.top_p = item.top_p;
-  if (work == Work::kTree) {
+  if (work == Work::kReplay) {
+    start_replay(running, params);
+  } else if (work == Work::kTree) {
     running.handle = forest_.add_tree(item.problem, item.key, params);
   } else {
     running.handle = forest_.add_rollouts(item.problem, item.key, item.samples, params);
   }
 }
 
+// The first places are the cached solutions', and only the others are sampled.
+void SearchWorker::start_replay(Running& running, const SearchParams& params) {
+  const AssignMessage::Item& item = running.item;
+  Replay& replay = replays_[item.key] = {};
+  unscored_.push_back(item.key);
+  const int64_t sampled = item.samples - static_cast<int64_t>(item.cached.size());
+  if (sampled > 0) {
+    running.handle = forest_.add_rollouts(item.problem, item.key, sampled, params);
+    return;
+  }
+  TreeRecord nothing;
+  nothing.kind = RecordKind::kRollouts;
+  nothing.key = item.key;
+  nothing.problem = item.problem;
+  nothing.made_by_rank = world_.rank();
+  replay.rollouts = std::move(nothing);
+}
+
+// All that wait together, since the engine must have nothing else in flight.
+bool SearchWorker::score_cached() {
+  if (unscored_.empty() || engine_->in_flight() > 0) return false;
+  const ScopedPhase phase(phases_, "generating");
+  std::vector<std::vector<Token>> texts;
+  for (const TreeKey& key : unscored_) {
+    const AssignMessage::Item& item = running_.at(key).item;
+    for (const std::vector<Token>& solution : item.cached) {
+      texts.push_back(item.problem.prompt_tokens);
+      texts.back().insert(texts.back().end(), solution.begin(), solution.end());
+    }
+  }
+  const std::vector<Scores> scores = engine_->score(texts);
+  size_t text = 0;
+  for (const TreeKey& key : std::exchange(unscored_, {})) {
+    const AssignMessage::Item& item = running_.at(key).item;
+    std::vector<ScoredSolution>& cached = replays_.at(key).cached.emplace();
+    for (const std::vector<Token>& solution : item.cached) {
+      const Scores& values = scores[text++];
+      // The first token of a text has no score: those of the solution are the last ones.
+      const auto n = static_cast<std::ptrdiff_t>(solution.size());
+      cached.push_back({.tokens = solution,
+                        .logprobs = {values.logprobs.end() - n, values.logprobs.end()},
+                        .entropies = {values.entropies.end() - n, values.entropies.end()}});
+    }
+    join_replay(key);
+  }
+  return true;
+}
+
+void SearchWorker::join_replay(TreeKey key) {
+  const auto found = replays_.find(key);
+  Replay& replay = found->second;
+  if (!replay.rollouts || !replay.cached) return;
+  TreeRecord group = make_replay_group(std::move(*replay.rollouts), *replay.cached, config_.search, version_);
+  replays_.erase(found);
+  running_.erase(key);
+  ++groups_done_;
+  deliver(Work::kReplay, /*last=*/true, std::move(group));
+}
+
 bool SearchWorker::pump() {
   const bool computed = computes();
+  score_cached();
   if (forest_.growing() > 0) {
     forest_.pump();  // also when all of it is with helpers: what they sent is taken in
     for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
@@ -182,6 +247,11 @@ void SearchWorker::finish(TreeRecord&& record) {
   const auto found = running_.find(record.key);
   if (found == running_.end()) failure("a finished tree of problem {} that was never assigned", record.problem.id);
   const Work work = found->second.item.work;
+  if (work == Work::kReplay) {
+    replays_.at(record.key).rollouts = std::move(record);
+    join_replay(found->first);
+    return;
+  }
   // The oldest that took part.
   record.policy_version = record.token_versions.empty()
                               ? version_
@@ -198,6 +268,11 @@ void SearchWorker::finish(TreeRecord&& record) {
 }
 
 void SearchWorker::deliver(Work work, bool last, TreeRecord&& record) {
+  if (safeguard_ && work != Work::kEvaluate && safeguard_->apply(record) > 0) {
+    log_info("step {}, problem {} of the batch ({}): of {} recorded trajectories the safeguard dropped {}",
+             record.key.step, record.key.problem_index, record.problem.id, record.recorded.size(),
+             dropped_text(record).empty() ? "none, but others of the tree" : dropped_text(record));
+  }
   if (part_ != nullptr && work != Work::kEvaluate) {
     const ScopedPhase phase(phases_, "logging");
     part_->append(record);
@@ -265,6 +340,8 @@ void SearchWorker::drop_trees() {
   forest_.take_finished();
   sharing_.drop_foreign();
   running_.clear();
+  replays_.clear();
+  unscored_.clear();
   deferred_.clear();
 }
 

@@ -1,13 +1,14 @@
 // SearchWorker: what a search rank does, without its loop: takes assignments, grows their trees on its engine and those
 // of its helpers (schedule/sharing.h), makes expansions for ranks that it helps itself, writes each finished tree to
-// its part and sends it to the coordinator. Where the coordinator's rank searches too, its loop calls the same object.
-// One thread.
+// its part and sends it to the coordinator. Cached solutions of replay groups are scored whenever its engine has
+// nothing in flight. Where the coordinator's rank searches too, its loop calls the same object. One thread.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/mailbox.h"
@@ -15,6 +16,8 @@
 #include "comm/world.h"
 #include "core/timer.h"
 #include "engine/engine.h"
+#include "rounds/replay_group.h"
+#include "rounds/safeguard.h"
 #include "run/config.h"
 #include "run/flat_weights.h"
 #include "schedule/sharing.h"
@@ -31,6 +34,9 @@ class SearchWorker : private SharePort {
   SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier, const ModelConfig& model,
                PartWriter* part, std::unique_ptr<Engine> engine = nullptr);
 
+  // From now on incorrect trajectories are judged before they are written and sent.
+  void set_safeguard(Safeguard safeguard) { safeguard_.emplace(std::move(safeguard)); }
+
   // Takes what is for a search rank: assignments, weights, orders to share, and what other search ranks send. False:
   // the message is of another kind.
   bool handle(Envelope& envelope);
@@ -43,7 +49,7 @@ class SearchWorker : private SharePort {
   // One decode step, or nothing but a flush that is due when there is nothing to compute, which is what false says.
   bool pump();
   // Something is to be computed here; trees whose steps are all being made by helpers are not.
-  bool computes() const { return sharing_.engine_busy(); }
+  bool computes() const { return sharing_.engine_busy() || !unscored_.empty(); }
   // What was written of finished trees can be read, and outlives a kill.
   void flush();
   const char* phase() const;  // for heartbeats
@@ -67,6 +73,12 @@ class SearchWorker : private SharePort {
     uint64_t handle = 0;  // of its tree or rollouts
   };
 
+  // A replay group on its way: its sampled rollouts and its scored solutions, whichever comes first.
+  struct Replay {
+    std::optional<TreeRecord> rollouts;
+    std::optional<std::vector<ScoredSolution>> cached;
+  };
+
   // Work that is for weights which are still on their way waits for them.
   void on_assign(const AssignMessage& message);
   // Reports to the coordinator, then takes the values as they come (receive_weights).
@@ -81,6 +93,10 @@ class SearchWorker : private SharePort {
   void report_step(int64_t next_version);
   void start(Running& running, AssignMessage::Work work);
   void cancel(const std::vector<TreeKey>& keys);
+  void start_replay(Running& running, const SearchParams& params);
+  bool score_cached();
+  // Delivers the group when both parts of it are there.
+  void join_replay(TreeKey key);
   void finish(TreeRecord&& record);
   void deliver(AssignMessage::Work work, bool last, TreeRecord&& record);
 
@@ -102,6 +118,9 @@ class SearchWorker : private SharePort {
   SharingCounters shared_reported_;
   std::vector<Expansion> nothing_;  // scratch of pump
   std::map<TreeKey, Running> running_;
+  std::map<TreeKey, Replay> replays_;
+  std::vector<TreeKey> unscored_;  // of these, in the order they came
+  std::optional<Safeguard> safeguard_;
   PhaseTimes phases_;
   EngineCounters reported_;
   bool evaluating_ = false;  // evaluations are no part of a step's report

@@ -24,6 +24,7 @@
 #include "run/rank_map.h"
 #include "run/ranks.h"
 #include "run/resume.h"
+#include "run/rounds_driver.h"
 #include "run/search_worker.h"
 #include "run/setup.h"
 #include "run/training.h"
@@ -47,7 +48,8 @@ struct Rank {
   std::filesystem::path folder;
   ResumePoint from = {};  // the coordinator's; others know the step
   FolderState folder_state = FolderState::kFresh;
-  int attempt = 1;  // of the files that are written
+  int attempt = 1;                          // of the files that are written
+  std::optional<RoundsDriver> rounds = {};  // the coordinator's
 };
 
 // How the run ended; known to the coordinator.
@@ -73,6 +75,12 @@ std::string stop_text() {
   }
 }
 
+Safeguard::Vocabulary safeguard_vocabulary(const std::shared_ptr<const Task>& task) {
+  return {.pad = task->pad_token(), .eos = task->eos_tokens(), .decode = [task](TokenSpan tokens) {
+            return task->decode(tokens);
+          }};
+}
+
 int stop_code() {
   return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
 }
@@ -80,15 +88,20 @@ int stop_code() {
 void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* local, Ending& ending,
                 std::optional<RunWriter>& store) {
   const Stopwatch watch;
+  const std::optional<RoundsDriver>& rounds = rank.rounds;
   std::optional<KeptRows> kept;
   if (rank.folder_state == FolderState::kResumed) {
     kept.emplace();
-    if (rank.from.step) *kept = {.step = rank.from.state.step, .evaluated = rank.from.state.evaluated_step};
+    if (rank.from.step) {
+      *kept = {.step = rank.from.state.step,
+               .evaluated = rank.from.state.evaluated_step,
+               .rounds = rounds ? rounds->round() + (rounds->filtering() ? 0 : 1) : 0};
+    }
   }
   store.emplace(rank.folder, rank.info, metric_row_tables(), kept);
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local, type_sent(rank.config.engine));
   Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
-                    std::move(rank.from.state), std::move(rank.from.finished));
+                    std::move(rank.from.state), std::move(rank.from.finished), rank.rounds ? &*rank.rounds : nullptr);
   ending.finished = training.run();
   training.halt();
   training.save_checkpoint();
@@ -121,6 +134,9 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
                    rank.config.store.part());
     }
     worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
+    if (rank.config.rounds.on() && rank.config.rounds.safeguard) {
+      worker->set_safeguard(Safeguard(rank.config.rounds, safeguard_vocabulary(rank.task)));
+    }
     log_info("engine: {}", worker->engine().description());
   }
   if (!world.learns()) {
@@ -149,6 +165,13 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   }
 }
 
+// What a checkpoint says of rounds.
+void restore_rounds(RoundsDriver& rounds, const RunState& state) {
+  const std::string where = fmt::format("checkpoints/step-{:06}/resume/rounds.bin", state.step);
+  if (state.rounds.empty()) bad_input("{}: not there, but the run has rounds", where);
+  rounds.restore(state.rounds, state.cache, where);
+}
+
 // Makes or takes over the folder; every rank then knows the attempt and the checkpoint.
 void prepare_folder(Rank& rank, const TrainRequest& request) {
   World& world = rank.world;
@@ -159,6 +182,7 @@ void prepare_folder(Rank& rank, const TrainRequest& request) {
     if (rank.folder_state == FolderState::kFresh) return;
     rank.from = find_resume_point(rank.folder, rank.config, rank.from.state);
     rank.attempt = next_attempt(rank.folder);
+    if (rank.rounds && rank.from.step) restore_rounds(*rank.rounds, rank.from.state);
   });
   std::string known = fmt::format("{} {}", rank.attempt, rank.from.step.value_or(-1));
   world.broadcast_text(known, world.coordinator_rank());
@@ -192,6 +216,9 @@ int run_train(World& world, TrainRequest& request) {
     rank.problems =
         std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
     rank.start = start_weights(rank.config, *rank.task);
+    if (rank.config.rounds.on() && world.is_coordinator()) {
+      rank.rounds.emplace(rank.config, *rank.problems, cache_identity(*rank.task, rank.start.config));
+    }
   });
   prepare_folder(rank, request);
   rank.info = run_info(world, rank.config, request.command_line);

@@ -28,17 +28,24 @@ AssignMessage::Work work_of(When when) {
   return AssignMessage::Work::kGroup;
 }
 
+double mean_correct(const TreeRecord& group) {
+  const auto correct = std::count_if(group.recorded.begin(), group.recorded.end(),
+                                     [](const RecordedLeaf& leaf) { return leaf.outcome == Outcome::kCorrect; });
+  return static_cast<double>(correct) / static_cast<double>(std::max<size_t>(group.recorded.size(), 1));
+}
+
 }  // namespace
 
 Training::Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
                    Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
-                   RunState state, std::vector<TreeRecord> finished)
+                   RunState state, std::vector<TreeRecord> finished, RoundsDriver* rounds)
     : config_(config),
       problems_(problems),
       world_(world),
       coordinator_(coordinator),
       trainer_(trainer),
       store_(store),
+      rounds_(rounds),
       state_(std::move(state)),
       finished_(std::move(finished)),
       weights_(std::make_shared<const ModelWeights>(trainer.weights())),
@@ -58,16 +65,66 @@ bool Training::run() {
   next_problem_ = state_.next_problem;
   if (stream_ && state_.step < config_.learn.steps) stream_->restore(state_.pending, state_.step);
   if (evaluation_due() && !evaluate_now()) return false;
-  while (state_.step < config_.learn.steps) {
+  while (!at_end()) {
     if (config_.run.stop_after > 0 && state_.step >= config_.run.stop_after) {
       request_stop(SIGUSR2);
       return false;
     }
-    if (stopping() || !one_step() || stopping()) return false;
+    if (stopping()) return false;
+    if (rounds_ != nullptr && rounds_->filtering()) {
+      if (!filter_wave() || stopping()) return false;
+      if (checkpoints_.due_by_time()) save_checkpoint(/*may_fail=*/true);
+      continue;
+    }
+    if (!one_step() || stopping()) return false;
     if (evaluation_due() && !evaluate_now()) return false;
-    if (checkpoints_.due(state_.step) && state_.step < config_.learn.steps) save_checkpoint(/*may_fail=*/true);
+    if (checkpoints_.due(state_.step) && !at_end()) save_checkpoint(/*may_fail=*/true);
+  }
+  if (evaluation_due() && !evaluate_now()) return false;
+  if (const std::string why = why_ended(); !why.empty()) {
+    log_info("the run ends after {} of {} steps: {}", state_.step, config_.learn.steps, why);
   }
   progress_.finish();
+  return true;
+}
+
+bool Training::at_end() const {
+  return is_spent(config_.learn, spending()) || (rounds_ != nullptr && rounds_->exhausted());
+}
+
+std::string Training::why_ended() const {
+  if (state_.step >= config_.learn.steps) return "";
+  if (budget_progress(config_.learn, spending()) >= 1) {
+    return "its budget is spent, " + budget_text(config_.learn, spending());
+  }
+  return fmt::format("the hard set of round {} is empty, every problem passes more than {:.0f} % of {} samples",
+                     rounds_->round(), 100 * config_.rounds.max_pass_rate, config_.rounds.filter_samples);
+}
+
+Spending Training::spending() const {
+  return {.steps = state_.step,
+          .tokens_generated = state_.tokens_generated - state_.evaluation_tokens,
+          .tokens_trained = state_.tokens_trained,
+          .device_seconds = state_.device_seconds + elapsed_.seconds() * world_.size()};
+}
+
+bool Training::filter_wave() {
+  const FilterPass& pass = rounds_->filter();
+  std::vector<TreeRecord> groups;
+  const std::string detail = fmt::format("filtering for round {}: {} of {} problems", rounds_->round(),
+                                         pass.correct.size(), pass.candidates.size());
+  if (!grow(rounds_->wave(), detail, groups)) return false;
+  const bool last = rounds_->take_wave(groups, state_.next_problem);
+  ++waves_;
+  state_.tokens_generated = tokens_generated();
+  shown_tokens_ = state_.tokens_generated;
+  if (config_.store.trees() && rounds_->round() == 0) {
+    for (const TreeRecord& group : groups) store_.add_problem(group.problem, "train", mean_correct(group));
+  }
+  if (!last) return true;
+  store_.append("rounds", rounds_->filter_row(state_.step, elapsed(), totals().tokens_generated));
+  store_.flush();
+  log_info("step {}: {}", state_.step, rounds_->filter_text());
   return true;
 }
 
@@ -113,7 +170,7 @@ bool Training::one_step() {
   coordinator_.publish(weights_, state_.step);
   if (stream_) {  // search goes on at once
     stream_->published();
-    if (state_.step < config_.learn.steps) stream_->begin(state_.step, next_problem_);
+    if (!at_end()) stream_->begin(state_.step, next_problem_);
   }
   seconds.weights = publishing.seconds() + coordinator_.take_weights_seconds();
 
@@ -121,14 +178,16 @@ bool Training::one_step() {
   seconds.logging = store_.seconds_spent() - logged_;
   logged_ = store_.seconds_spent();
   seconds.checkpoint = std::exchange(checkpoint_seconds_, 0);
-  report_step(batch, stats, seconds);
+  const RoundsRow rounds = rounds_ != nullptr ? rounds_->step_done(state_.step, grown) : RoundsRow();
+  report_step(batch, stats, seconds, rounds);
   remember(std::move(grown));
   record_search();
   return true;
 }
 
-void Training::report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds) {
-  store_.append("learner", learner_row(state_.step, batch, stats, seconds, totals(), state_.skipped_steps));
+void Training::report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
+                           const RoundsRow& rounds) {
+  store_.append("learner", learner_row(state_.step, batch, stats, seconds, totals(), state_.skipped_steps, rounds));
   const double per_second = static_cast<double>(state_.tokens_generated - shown_tokens_) / seconds.total;
   shown_tokens_ = state_.tokens_generated;
   detail_ =
@@ -156,7 +215,9 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
   struct Stopped {};
   constexpr double kNear = 0.3;  // seconds to the step's end that are worth waiting for
   if (world_.n_learners() == 1 && config_.run.hold_state) held_ = trainer_.optimizer_state();
-  coordinator_.share_batch(batch.trees, state_.step + 1);
+  const double progress = budget_progress(config_.learn, spending());
+  trainer_.set_progress(progress);
+  coordinator_.share_batch(batch.trees, state_.step + 1, progress);
   const Stopwatch watch;
   const auto keep_alive = [&] {
     coordinator_.keep_alive();
@@ -227,22 +288,26 @@ bool Training::gather_batch(StepBatch& batch, std::vector<TreeRecord>& used) {
   return false;
 }
 
-AssignMessage::Item Training::make_item(int64_t problem, TreeKey key) const {
+AssignMessage::Item Training::make_item(int64_t problem, TreeKey key) {
   AssignMessage::Item item;
-  item.problem = problems_.problem(Split::kTrain, problem);
   item.key = key;
-  item.key.problem_key = item.problem.key;
   item.work = work_of(config_.search.when);
   item.samples = config_.search.group;
   item.temperature = config_.search.temperature;
   item.top_p = config_.search.top_p;
+  if (rounds_ != nullptr) {
+    rounds_->fill(item, problem);
+  } else {
+    item.problem = problems_.problem(Split::kTrain, problem);
+    item.key.problem_key = item.problem.key;
+  }
   return item;
 }
 
 bool Training::evaluation_due() const {
   if (state_.evaluated_step == state_.step) return false;
   const int64_t every = config_.eval.every;
-  return state_.step == 0 || state_.step == config_.learn.steps || (every > 0 && state_.step % every == 0);
+  return state_.step == 0 || at_end() || (every > 0 && state_.step % every == 0);
 }
 
 bool Training::evaluate_now() {
@@ -317,7 +382,7 @@ void Training::record_search(bool wait) {
 }
 
 void Training::save_checkpoint(bool may_fail) {
-  const std::pair<int64_t, int64_t> now{state_.step, state_.evaluated_step};
+  const Place now{state_.step, state_.evaluated_step, waves_};
   std::vector<TreeRecord> trees = std::move(unfinished_);
   if (stream_) {
     for (TreeRecord& tree : stream_->finished()) trees.push_back(std::move(tree));
@@ -336,6 +401,11 @@ void Training::save_checkpoint(bool may_fail) {
   store_.flush();
   RunState state = state_;
   state.elapsed = elapsed();
+  state.device_seconds = spending().device_seconds;
+  if (rounds_ != nullptr) {
+    state.rounds = rounds_->bytes();
+    state.cache = rounds_->cache_bytes();
+  }
   state.checkpoint_seconds = checkpoints_.seconds();
   const OptimizerState own = held_ ? *held_ : trainer_.optimizer_state();
   const bool written = checkpoints_.save(state, *weights_, own, trees, may_fail);

@@ -3,6 +3,9 @@
 //   evaluate the base policy
 //   for each step:  grow a batch of trees ► choose what teaches ► train ► publish the new policy ► (evaluate, save)
 //
+// With [rounds] each round begins with a filter, in waves, and the batch comes from what is hard (run/rounds_driver.h).
+// The run ends after [learn].steps, or before where its budget is spent or no problem is hard any more.
+//
 // With [learn].max_staleness > 0 the batch comes from a stream of trees that grow while the learner learns
 // (run/tree_stream.h).
 //
@@ -19,6 +22,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -34,6 +38,8 @@
 #include "run/evaluation.h"
 #include "run/finished_trees.h"
 #include "run/metric_rows.h"
+#include "run/rounds_driver.h"
+#include "run/spending.h"
 #include "run/time_budget.h"
 #include "run/tree_stream.h"
 #include "store/run_writer.h"
@@ -43,10 +49,10 @@ namespace deepsearch {
 class Training {
  public:
   // All references outlive it. `state` is where the run stands, and the trainer with it; `finished` are trees of what
-  // comes next that need not be grown again.
+  // comes next that need not be grown again. `rounds`: null without them; else where `state` stands.
   Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
            Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
-           RunState state, std::vector<TreeRecord> finished);
+           RunState state, std::vector<TreeRecord> finished, RoundsDriver* rounds);
 
   // False: stopped by request before the last step.
   bool run();
@@ -67,6 +73,10 @@ class Training {
   // The learner's part of a step. False: stopped by request before its end; nothing of it counts.
   bool learn(const StepBatch& batch, TrainStats& stats);
   bool one_step();
+  // One wave of the round's filter. False: interrupted.
+  bool filter_wave();
+  bool at_end() const;
+  std::string why_ended() const;  // before [learn].steps; "" otherwise
   bool evaluation_due() const;
   bool evaluate_now();
   // Grows the items that no earlier attempt has finished; records in key order. False: interrupted; what was finished
@@ -74,14 +84,16 @@ class Training {
   bool grow(std::vector<AssignMessage::Item> items, const std::string& detail, std::vector<TreeRecord>& grown);
   // A stop was asked for, or there is no time left for `work` seconds more.
   bool stopping(double work = 0);
-  void report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds);
+  void report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
+                   const RoundsRow& rounds);
   // Grows waves of new problems until the step's batch is full or the waves are spent. False: interrupted.
   bool grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown);
   bool gather_batch(StepBatch& batch, std::vector<TreeRecord>& used);
-  AssignMessage::Item make_item(int64_t problem, TreeKey key) const;
+  AssignMessage::Item make_item(int64_t problem, TreeKey key);
   void remember(std::vector<TreeRecord> grown);
   int64_t tokens_generated() const;
   RunTotals totals() const;
+  Spending spending() const;
 
   const Config& config_;
   const ProblemSource& problems_;
@@ -89,6 +101,7 @@ class Training {
   Coordinator& coordinator_;
   Trainer& trainer_;
   RunWriter& store_;
+  RoundsDriver* rounds_;
   RunState state_;          // at the last step boundary; `elapsed` when this attempt began
   FinishedTrees finished_;  // by an earlier attempt, not used yet
   // Current policy; the coordinator may still be sending it.
@@ -101,8 +114,10 @@ class Training {
   std::optional<OptimizerState> held_;  // of the boundary, while a single learner learns
   Checkpoints checkpoints_;
   TimeBudget budget_;
-  std::pair<int64_t, int64_t> saved_{-1, -1};  // step and evaluated step of the last checkpoint
-  int64_t reports_ = 0;                        // of search ranks for the current step
+  using Place = std::tuple<int64_t, int64_t, int64_t>;  // step, evaluated step, waves of filters
+  Place saved_{-1, -1, -1};                             // of the last checkpoint
+  int64_t waves_ = 0;                                   // in this attempt
+  int64_t reports_ = 0;                                 // of search ranks for the current step
   int64_t shown_tokens_ = 0;
   double logged_ = 0;
   double checkpoint_seconds_ = 0;                          // since the last row

@@ -180,12 +180,14 @@ std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const Cr
     group.push_back(std::move(trajectory));
   };
   if (params.terminals == Terminals::kRecorded) {
-    for (const RecordedLeaf& leaf : record.recorded) add(leaf.leaf, leaf.outcome, leaf.reward);
+    for (const RecordedLeaf& leaf : record.recorded) {
+      if (leaf.dropped == Dropped::kNo) add(leaf.leaf, leaf.outcome, leaf.reward);
+    }
     return group;
   }
   for (size_t id = 0; id < record.nodes.size(); ++id) {
     const NodeRecord& node = record.nodes[id];
-    if (node.terminal && node.outcome != Outcome::kNone) {
+    if (node.terminal && node.outcome != Outcome::kNone && !node.dropped) {
       add(static_cast<int32_t>(id), node.outcome, reward_of_leaf(node, params));
     }
   }
@@ -194,16 +196,17 @@ std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const Cr
 
 std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params) {
   std::vector<TrajectoryCredit> group = trajectories_of(record, params);
-  if (by_values(params)) {
+  const bool replay = record.kind == RecordKind::kReplay;
+  if (by_values(params) && !replay) {
     credit_by_values(record, params, group);
     return group;
   }
-  const bool outcome = params.credit == Credit::kOutcome;
+  const bool outcome = params.credit == Credit::kOutcome && !replay;
   std::vector<double> last_scores;
   for (TrajectoryCredit& trajectory : group) {
     if (outcome) {
       score_outcome(trajectory);
-    } else if (record.kind == RecordKind::kRollouts) {
+    } else if (record.kind != RecordKind::kTree) {
       trajectory.scores.assign(trajectory.path.size(), trajectory.reward + trajectory.overlong_penalty);
     } else {
       score_nodes(record, params, trajectory);
@@ -211,7 +214,8 @@ std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditPa
     last_scores.push_back(trajectory.scores.back());
   }
   const Deviation deviation = outcome ? Deviation::kSample : Deviation::kPopulation;
-  const Baseline baseline = baseline_of(last_scores, params.advantage_norm, deviation);
+  const AdvantageNorm norm = replay ? AdvantageNorm::kMean : params.advantage_norm;
+  const Baseline baseline = baseline_of(last_scores, norm, deviation);
   for (TrajectoryCredit& trajectory : group) {
     for (const double score : trajectory.scores) trajectory.advantages.push_back(baseline.advantage(score));
   }
@@ -235,10 +239,12 @@ bool is_uniform(const TreeRecord& record, const CreditParams& params) {
     if (outcome == Outcome::kCorrect) ++correct;
   };
   if (params.terminals == Terminals::kRecorded && !by_values(params)) {
-    for (const RecordedLeaf& leaf : record.recorded) count(leaf.outcome);
+    for (const RecordedLeaf& leaf : record.recorded) {
+      if (leaf.dropped == Dropped::kNo) count(leaf.outcome);
+    }
   } else {
     for (const NodeRecord& node : record.nodes) {
-      if (node.terminal && node.outcome != Outcome::kNone) count(node.outcome);
+      if (node.terminal && node.outcome != Outcome::kNone && !node.dropped) count(node.outcome);
     }
   }
   return correct == 0 || correct == total;

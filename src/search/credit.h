@@ -4,6 +4,11 @@
 // Direct rollouts (records of kind kRollouts) have no node values: under credit = "node" every token gets its rollout's
 // reward, group-relative, as the reference does where cached solutions take places among direct rollouts. Under
 // "outcome" trees and rollouts are scored alike: what is not correct is −1, and the deviation is the sample's.
+//
+// Groups with cached solutions (kReplay) are scored the same whatever `credit` and `advantage_norm` say: the rollout's
+// reward with the overlong penalty, minus the group's mean.
+//
+// Terminals that the safeguard dropped are no part of any group.
 #pragma once
 
 #include <cstdint>

@@ -26,6 +26,13 @@ const std::vector<Metric> kShared = {
     {"trees", "trees", "trees and groups of rollouts; search: trees only"},
     {"seconds_total", "s", "wall time of the step"},
     {"reward_mean", "", "mean reward of the trajectories"},
+    {"samples", "samples", "responses per problem"},
+    {"hard_problems", "problems", "of the round's hard set"},
+    {"cached_problems", "problems", "that have cached solutions"},
+    {"replayed_groups", "groups", "with cached solutions; learner: of this step, rounds: of the whole run so far"},
+    {"replayed_tokens", "tokens", "of the cached solutions in them, which were not generated"},
+    {"saved_tokens", "tokens",
+     "that replayed groups took less than problems without cached solutions did in the same step, on average"},
 };
 const std::vector<Metric> kLearner = {
     {"policy_version", "optimisation steps", "version the step made"},
@@ -101,12 +108,20 @@ const std::vector<Metric> kEval = {
     {"pass_at_1", "fraction", "mean correctness of a sample"},
     {"pass_at_k", "fraction", "of the problems, unbiased estimate for k of the samples"},
     {"k", "samples", "the k of pass_at_k"},
-    {"samples", "samples", "responses per problem"},
     {"temperature", "", "of sampling"},
     {"response_tokens_mean", "tokens", "mean length of a response"},
     {"truncated_fraction", "fraction", "of the responses that were cut off"},
     {"entropy_mean", "nats per token", "mean over responses of their mean token entropy"},
     {"split_test", "", "1: held-out problems, 0: training problems"},
+};
+
+const std::vector<Metric> kRounds = {
+    {"unsolved_problems", "problems", "without a correct response"},
+    {"always_solved_problems", "problems", "all of whose responses were correct"},
+    {"pass_rate_mean", "fraction", "of the responses that were correct: mean Pass1@K"},
+    {"cached_solutions", "trajectories", "in the replay cache"},
+    {"cache_bytes", "bytes", "of the replay cache"},
+    {"evicted_solutions", "trajectories", "that the replay cache gave up so far, being full"},
 };
 
 const std::map<std::string, std::vector<std::string>> kTables = {
@@ -152,6 +167,11 @@ const std::map<std::string, std::vector<std::string>> kTables = {
       "staleness_mean",
       "dropped_trajectories",
       "cached_trajectories",
+      "hard_problems",
+      "cached_problems",
+      "replayed_groups",
+      "replayed_tokens",
+      "saved_tokens",
       "seconds_wait",
       "seconds_learn",
       "seconds_sync",
@@ -196,11 +216,16 @@ const std::map<std::string, std::vector<std::string>> kTables = {
      {"step", "elapsed", "tokens_generated", "tokens_trained", "cost", "pass_at_1", "pass_at_k", "k", "problems",
       "samples", "temperature", "reward_mean", "response_tokens_mean", "truncated_fraction", "entropy_mean",
       "split_test"}},
+    {"rounds",
+     {"step", "round", "elapsed", "tokens_generated", "problems", "samples", "hard_problems", "unsolved_problems",
+      "always_solved_problems", "pass_rate_mean", "cached_problems", "cached_solutions", "cache_bytes",
+      "evicted_solutions", "replayed_groups", "replayed_tokens", "saved_tokens"}},
 };
 const std::map<std::string, std::string> kTableDescriptions = {
     {"learner", "one row an optimisation step"},
     {"search", "one row a step and search rank: where its time went, and how its trees look"},
     {"eval", "one row an evaluation"},
+    {"rounds", "one row a round: what its filter found"},
 };
 
 }  // namespace
@@ -208,7 +233,7 @@ const std::map<std::string, std::string> kTableDescriptions = {
 const std::map<std::string, MetricDoc>& metric_docs() {
   static const std::map<std::string, MetricDoc> docs = [] {
     std::map<std::string, MetricDoc> all;
-    for (const auto* metrics : {&kShared, &kLearner, &kSearch, &kEval}) {
+    for (const auto* metrics : {&kShared, &kLearner, &kSearch, &kEval, &kRounds}) {
       for (const Metric& metric : *metrics) all[metric.name] = MetricDoc{metric.units, metric.description};
     }
     return all;
@@ -218,12 +243,12 @@ const std::map<std::string, MetricDoc>& metric_docs() {
 
 const std::vector<std::string>& metric_columns(const std::string& table) {
   const auto found = kTables.find(table);
-  if (found == kTables.end()) failure("no metrics table '{}'; there are learner, search and eval", table);
+  if (found == kTables.end()) failure("no metrics table '{}'; there are learner, search, eval and rounds", table);
   return found->second;
 }
 
 const std::vector<std::string>& metric_tables() {
-  static const std::vector<std::string> names = {"learner", "search", "eval"};
+  static const std::vector<std::string> names = {"learner", "search", "eval", "rounds"};
   return names;
 }
 

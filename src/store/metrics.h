@@ -18,7 +18,7 @@ struct MetricDoc {
 // Units and description of every known metric column, whichever table uses it.
 const std::map<std::string, MetricDoc>& metric_docs();
 
-// Usual columns of "learner", "search" and "eval", in order; another table is failure().
+// Usual columns of "learner", "search", "eval" and "rounds", in order; another table is failure().
 const std::vector<std::string>& metric_columns(const std::string& table);
 const std::vector<std::string>& metric_tables();
 

@@ -50,7 +50,10 @@ inline std::vector<std::string> choices_of(Outcome) {
   return {"correct", "wrong", "incomplete"};  // and none = 255, which every list of outcomes has
 }
 inline std::vector<std::string> choices_of(RecordKind) {
-  return {"tree", "rollouts"};
+  return {"tree", "rollouts", "replay"};
+}
+inline std::vector<std::string> choices_of(Dropped) {
+  return {"no", "repetition", "garbled"};
 }
 inline std::vector<std::string> choices_of(StopReason) {
   return {"running", "enough", "exhausted", "budget", "solved", "cancelled"};
@@ -118,7 +121,9 @@ struct TreeLine {
   static constexpr auto fields() {
     using R = TreeLine;
     return std::make_tuple(
-        Field{"kind", &R::kind, "", "a searched tree, or a group of plain rollouts (branches at the root only)"},
+        Field{"kind", &R::kind, "",
+              "a searched tree, a group of plain rollouts (branches at the root only), or one with cached solutions in "
+              "it"},
         Field{"round", &R::round, "", "round of filter, search and learning"},
         Field{"step", &R::step, "", "optimisation step the tree was grown for"},
         Field{"problem_index", &R::problem_index, "", "place in the step's batch"},
@@ -199,7 +204,9 @@ struct RecordedLine : RecordedLeaf {
               "of the terminal, before any overlong penalty; subtract trees.mean_reward for the group-relative one"},
         Field{"entropy", &R::entropy, "nats per token", "mean over the trajectory's tokens"},
         Field{"outcome", &R::outcome, "", "the verifier's word"},
-        Field{"leftover", &R::leftover, "", "filled a place after the frontier ran dry"});
+        Field{"leftover", &R::leftover, "", "filled a place after the frontier ran dry"},
+        Field{"cached", &R::cached, "", "a solution from the replay cache, not sampled for this tree"},
+        Field{"dropped", &R::dropped, "", "why the safeguard kept it out of the loss"});
   }
 };
 

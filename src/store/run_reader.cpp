@@ -34,6 +34,8 @@ struct RunReader::Impl {
     file_bytes = std::filesystem::file_size(path);
     info = read_header(file.id(), place);
     for (const std::string& name : metric_tables()) {
+      if (H5Lexists(file.id(), ("/metrics/" + name).c_str(), H5P_DEFAULT) == 0 && name == "rounds")
+        continue;  // since 1.2
       metrics.emplace(name, TableReader(file.id(), place, found_schema(name), file_bytes));
     }
     const TableReader ranks(file.id(), place, table_schema(run_tables(), "/ranks"), file_bytes);
@@ -58,7 +60,7 @@ struct RunReader::Impl {
   const TableReader& table(const std::string& name) const {
     const auto found = metrics.find(name);
     if (found == metrics.end()) {
-      bad_input("{}: no metrics table '{}'; there are learner, search and eval", place.text(), name);
+      bad_input("{}: no metrics table '{}'; there are learner, search, eval and rounds", place.text(), name);
     }
     return found->second;
   }
@@ -86,7 +88,11 @@ int64_t RunReader::attempt() const {
 }
 
 std::vector<std::string> RunReader::tables() const {
-  return metric_tables();
+  std::vector<std::string> names;
+  for (const std::string& name : metric_tables()) {
+    if (impl_->metrics.contains(name)) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<std::string> RunReader::columns(const std::string& table) const {

@@ -105,7 +105,8 @@ void RunWriter::Impl::write_ranks(const RunInfo& info) {
 
 void RunWriter::Impl::carry_over(const RunReader& earlier, const KeptRows& kept) {
   for (const std::string& table : earlier.tables()) {
-    const auto last_step = static_cast<double>(table == "eval" ? kept.evaluated : kept.step);
+    const bool by_round = table == "rounds";
+    const int64_t last = by_round ? kept.rounds - 1 : table == "eval" ? kept.evaluated : kept.step;
     const auto target = metrics.find(table);
     if (target == metrics.end()) continue;
     const std::vector<std::string> names = earlier.columns(table);
@@ -113,8 +114,8 @@ void RunWriter::Impl::carry_over(const RunReader& earlier, const KeptRows& kept)
     for (const std::string& name : names) values[name] = earlier.column(table, name);
     const size_t rows = values.empty() ? 0 : values.begin()->second.size();
     for (size_t i = 0; i < rows; ++i) {
-      const auto step = values.find("step");
-      if (step != values.end() && !(step->second[i] <= last_step)) continue;
+      const auto number = values.find(by_round ? "round" : "step");
+      if (number != values.end() && !(number->second[i] <= static_cast<double>(last))) continue;
       MetricsRow row;
       for (const ColumnSchema& column : target->second.schema().columns) {
         const auto found = values.find(column.name);

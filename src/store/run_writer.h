@@ -17,15 +17,17 @@
 
 namespace deepsearch {
 
-// Of an earlier attempt's rows, those that stay: of /metrics/eval steps up to `evaluated`, of the others up to `step`.
+// Of an earlier attempt's rows, those that stay: of /metrics/eval steps up to `evaluated`, of /metrics/rounds the
+// rounds before `rounds`, of the others steps up to `step`.
 struct KeptRows {
   int64_t step = -1;
   int64_t evaluated = -1;
+  int64_t rounds = 0;
 };
 
 class RunWriter {
  public:
-  // Creates `folder`/run.h5 with /metrics/{learner,search,eval}, /problems, /ranks. `tables` fixes the columns
+  // Creates `folder`/run.h5 with /metrics/{learner,search,eval,rounds}, /problems, /ranks. `tables` fixes the columns
   // ("learner" → names out of metric_docs()); a table left out has its usual columns.
   // Without `kept` a run.h5 there already is bad input. With it the run goes on from a checkpoint: the old file's rows
   // up to it are carried over (columns it lacks are NaN), the problems too, and the new file takes the old one's name

@@ -134,7 +134,8 @@ const std::vector<TableSchema>& part_tables() {
         table<ProblemTokenLine>("/problem_tokens", "the prompts of /problems as tokens", 16384, 1)};
     for (TableSchema& one : all) {
       for (ColumnSchema& column : one.columns)
-        column.optional = one.path == "/tokens" && column.name == "policy_version";
+        column.optional = (one.path == "/tokens" && column.name == "policy_version") ||
+                          (one.path == "/recorded" && (column.name == "cached" || column.name == "dropped"));
     }
     return all;
   }();

@@ -12,7 +12,7 @@ namespace deepsearch {
 // Major: a reader of another major version would misread the file and refuses it. Minor: one more whenever a column or
 // an attribute is added; nothing is removed, renamed or given another meaning. Readers accept every minor version.
 inline constexpr int kSchemaMajor = 1;
-inline constexpr int kSchemaMinor = 1;
+inline constexpr int kSchemaMinor = 2;
 inline constexpr const char* kRunSchema = "deepsearch-run";
 inline constexpr const char* kPartSchema = "deepsearch-part";
 
@@ -25,7 +25,7 @@ struct ColumnSchema {
   std::vector<std::string> choices;  // kEnum: names of the values 0, 1, …; "" for a value that is not used
   std::string units;                 // "" for pure numbers
   std::string description;
-  bool optional = false;  // some files of version 1.0 lack it: it reads as fill values then
+  bool optional = false;  // files of earlier minor versions lack it: it reads as fill values then
   bool deflates = true;   // false: measurements to the last bit, noise that deflate hardly shrinks
 };
 

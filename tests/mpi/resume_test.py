@@ -56,7 +56,7 @@ def layout(learners):
 def metrics_of(run):
     rows = {}
     with h5py.File(run / "run.h5", "r") as file:
-        for table in ("learner", "eval"):
+        for table in ("learner", "eval", "rounds"):
             for name, column in file["metrics"][table].items():
                 if not any(word in name for word in TIMES):
                     rows[table, name] = column[...].tobytes()
@@ -66,12 +66,14 @@ def metrics_of(run):
 
 
 def final_weights(run):
-    return (run / "checkpoints" / f"step-{STEPS:06}" / "model.safetensors").read_bytes()
+    newest = max((run / "checkpoints").glob("step-*"))
+    return newest.name, (newest / "model.safetensors").read_bytes()
 
 
-def state_of(run, step=STEPS):
-    folder = run / "checkpoints" / f"step-{step:06}" / "resume"
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("learner-*"))}
+def state_of(run):
+    folder = max((run / "checkpoints").glob("step-*")) / "resume"
+    rounds = [path for path in (folder / "rounds.bin", folder / "replay_cache.bin") if path.exists()]
+    return {path.name: path.read_bytes() for path in [*sorted(folder.glob("learner-*")), *rounds]}
 
 
 def elapsed_of(run):
@@ -182,10 +184,18 @@ def stop_twice(ranks, run, how, whole_run, *more):
     assert report.returncode == 0, report.stderr
 
 
+# Small hard sets, so that problems come back, and a safeguard that drops a few.
+ROUNDS = (
+    *("rounds.count=3", "rounds.pool=200", "rounds.wave=70", "rounds.filter_samples=4", "rounds.mix=0.2"),
+    *("rounds.max_pass_rate=0.5", "rounds.repetition_tokens=4", "rounds.repetition_times=2"),
+    *("search.when=group_failed", "search.group=2", "learn.problems=60", "learn.minibatch_problems=30"),
+)
 VARIANTS = {
     "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
     "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
     "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
+    "rounds": ROUNDS,
+    "budget": ("learn.budget=cost", "learn.budget_amount=60000", "learn.optimizer.schedule=cosine"),
     "no copy held": ("run.hold_state=false", "store.level=metrics"),
 }
 
@@ -200,6 +210,66 @@ def test_variants_give_the_same_bits(tmp_path, keys):
     run = tmp_path / "run"
     stop_twice(ranks, run, signal.SIGUSR1, alone, *more)
     assert_same(run, alone)
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory):
+    run = tmp_path_factory.mktemp("rounds") / "run"
+    report = train(1, run, *(f"--set={key}" for key in ROUNDS))
+    assert report.returncode == 0, report.stderr
+    with h5py.File(run / "run.h5", "r") as file:
+        filters = {name: file["metrics/rounds"][name][...] for name in ("round", "step", "problems", "hard_problems")}
+        learner = {
+            name: file["metrics/learner"][name][...]
+            for name in ("round", "replayed_groups", "replayed_tokens", "cached_trajectories", "dropped_trajectories")
+        }
+    assert list(filters["round"]) == [0, 1, 2] and list(filters["step"]) == [0, 2, 4]
+    assert list(filters["problems"][1:]) == list(filters["hard_problems"][:-1])
+    assert np.all(filters["hard_problems"] < filters["problems"])
+    assert list(learner["round"]) == [0, 0, 1, 1, 2, 2]
+    assert np.sum(learner["replayed_groups"][:2]) == 0 < np.sum(learner["replayed_groups"][2:])
+    assert np.all(learner["cached_trajectories"] >= learner["replayed_groups"])
+    assert np.sum(learner["replayed_tokens"]) > 0 and np.sum(learner["dropped_trajectories"]) > 0
+    return run
+
+
+@pytest.mark.parametrize(("ranks", "how"), [(1, signal.SIGUSR1), (3, signal.SIGKILL), (4, signal.SIGUSR1)])
+def test_rounds_go_on_from_any_moment(tmp_path, rounds, ranks, how):
+    """The whole run was on one rank: other numbers of search ranks give its bits too."""
+    run = tmp_path / "run"
+    keys = [f"--set={key}" for key in ROUNDS]
+    duration = elapsed_of(rounds)[-1]
+    for part in (0.03, 0.25, 0.45):  # in the first filter, in a round, wherever
+        if stop(ranks, run, part * duration, how, *keys, "--resume")[0] == 0:
+            break
+    report = train(ranks, run, *keys, "--resume")
+    assert report.returncode == 0, report.stderr
+    assert_same(run, rounds)
+
+
+def test_rounds_refuse_a_cache_of_another_model(tmp_path, rounds):
+    cache = max((rounds / "checkpoints").glob("step-*")) / "resume" / "replay_cache.bin"
+    keys = [*(f"--set={key}" for key in ROUNDS), "--set", f"rounds.cache_file={cache}"]
+    (tmp_path / "same").mkdir()
+    report = train(1, tmp_path / "same" / "run", *keys, "--set", "learn.budget_amount=1")
+    assert report.returncode == 0, report.stderr
+    with h5py.File(tmp_path / "same" / "run" / "run.h5", "r") as file:
+        assert file["metrics/rounds/cached_problems"][0] > 0
+    for change, message in [("task.name=chain", "another tokenizer"), ("model.hidden_size=32", "another model")]:
+        report = train(1, tmp_path / "run", *keys, "--set", change, "--set", 'model.path=""', "--set", "task.sizes=[]")
+        assert report.returncode == 2
+        assert message in report.stderr
+        assert not (tmp_path / "run").exists()
+
+
+def test_rounds_end_well_without_a_hard_problem(tmp_path):
+    run = tmp_path / "run"
+    keys = ("rounds.count=3", "rounds.pool=20", "rounds.max_pass_rate=0", "rounds.filter_samples=64", "task.sizes=[1]")
+    report = train(1, run, *(f"--set={key}" for key in keys))
+    assert report.returncode == 0, report.stderr
+    assert "the hard set of round 0 is empty" in report.stderr
+    with h5py.File(run / "run.h5", "r") as file:
+        assert file.attrs["state"] == b"finished"
 
 
 def test_finished_trees_are_not_grown_again(tmp_path):

@@ -185,6 +185,12 @@ BAD = [
     (["--set", "task.name=chess"], "chess"),
     (["--set", "learn.max_staleness=1", "--set", "ranks.mode=colocated"], "max_staleness"),
     (["--set", "learn.stale_trees=drop"], "stale_trees"),
+    (["--set", "rounds.count=2", "--set", "learn.max_staleness=1"], "rounds.*max_staleness"),
+    (["--set", "rounds.count=3"], "rounds.*does not divide"),
+    (["--set", "rounds.count=2", "--set", "rounds.steps=3"], "set it to 6"),
+    (["--set", "rounds.count=2", "--set", "search.temperature=0.7"], "rounds.*temperature"),
+    (["--set", "rounds.count=2", "--set", "rounds.cache_file=no/such/cache"], "no/such/cache"),
+    (["--set", "learn.budget=cost"], "budget_amount"),
     (["--set", "model.path=no/such/model"], "no/such/model"),
     (["--set", "model.max_positions=10"], "max_positions"),
 ]

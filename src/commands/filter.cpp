@@ -1,0 +1,42 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "comm/world.h"
+#include "commands/commands.h"
+#include "core/error.h"
+#include "run/filtering.h"
+#include "run/setup.h"
+
+namespace deepsearch {
+
+void add_filter(CLI::App& app, CommandLine& line) {
+  auto request = std::make_shared<FilterRequest>();
+  CLI::App* command = app.add_subcommand(
+      "filter", "Sample each training problem a few times and keep the hard ones; start it with mpirun or srun");
+  command->add_option("config", request->config_path, "TOML file; [rounds] says how; without it, defaults");
+  command
+      ->add_option("--run", request->folder,
+                   "Folder for problems.jsonl and summary.json; a filter that was stopped there goes on")
+      ->required();
+  command->add_option("--model", request->model, "Model folder instead of [model].path, e.g. a run's checkpoint");
+  command->add_option("--set", request->overrides, "Override a key, e.g. --set rounds.filter_samples=8")
+      ->allow_extra_args(false);
+  command->callback([request, &line] {
+    line.chosen = [request, &line] {
+      World world(line.argc, line.argv);
+      try {
+        return run_filter(world, *request);
+      } catch (const AgreedError& error) {
+        // Every rank knows of it: one speaks, all leave by the ordinary door.
+        throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
+      } catch (const Error& error) {
+        world.abort(request->phase, error.what(), error.exit_code());
+      } catch (const std::exception& error) {
+        world.abort(request->phase, error.what(), kExitFailure);
+      }
+    };
+  });
+}
+
+}  // namespace deepsearch

@@ -1,0 +1,225 @@
+#include "run/filtering.h"
+
+#include <csignal>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/gpu.h"
+#include "comm/mailbox.h"
+#include "comm/stuck_watch.h"
+#include "core/activity.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/signals.h"
+#include "data/problem_file.h"
+#include "rounds/bytes.h"
+#include "run/coordinator.h"
+#include "run/flat_weights.h"
+#include "run/rank_map.h"
+#include "run/ranks.h"
+#include "run/resume.h"
+#include "run/resume_config.h"
+#include "run/rounds_driver.h"
+#include "run/setup.h"
+#include "run/train.h"
+#include "run/verification.h"
+
+namespace deepsearch {
+
+namespace {
+
+constexpr std::string_view kMagic = "deepsearch filter 1\n";
+constexpr uint64_t kStateBytes = uint64_t{1} << 34;
+
+struct FilterRank {
+  World& world;
+  std::filesystem::path folder;
+  Config config = {};
+  std::shared_ptr<const Task> task = nullptr;
+  std::unique_ptr<const ProblemSource> problems = nullptr;
+  ModelWeights policy = {};
+  // The coordinator's.
+  std::optional<RoundsDriver> driver = {};
+  RunState identity = {};  // first_state: what the filter must not change in
+  int64_t tokens = 0;      // generated, by all attempts
+};
+
+std::filesystem::path state_path(const FilterRank& rank) {
+  return rank.folder / "filter.bin";
+}
+
+void save_state(const FilterRank& rank) {
+  ByteWriter out(kMagic);
+  out.text(rank.identity.config_text);
+  out.value(rank.identity.start_digest);
+  out.value(rank.identity.problems_digest);
+  out.value(rank.tokens);
+  out.text(rank.driver->bytes());
+  write_file_atomically(state_path(rank), std::move(out).finish());
+}
+
+void restore_state(FilterRank& rank) {
+  const std::string where = state_path(rank).string();
+  const std::string bytes = read_file(where, kStateBytes);
+  ByteReader in(bytes, kMagic, where);
+  const Config before = read_config_text(in.text(), where + ": its configuration", {});
+  for (const ChangedKey& change : changed_keys(before, rank.config)) {
+    if (is_harmless(change.key)) continue;
+    bad_input("{}: the filter in this folder was begun with {} = {}, now {}: set it back, or use another folder",
+              rank.folder.string(), change.key, change.before, change.after);
+  }
+  if (in.value<uint64_t>() != rank.identity.start_digest) {
+    bad_input("{}: the filter in this folder was begun with another policy", rank.folder.string());
+  }
+  if (in.value<uint64_t>() != rank.identity.problems_digest) {
+    bad_input("{}: the filter in this folder was begun with other problem files", rank.folder.string());
+  }
+  rank.tokens = in.count();
+  rank.driver->restore(in.text(), rank.driver->cache_bytes(), where);
+  in.end();
+}
+
+// The rows of the hard problems: a file's own where there is one, so that what it says beside the problem stays.
+std::vector<ProblemRow> hard_rows(const FilterRank& rank) {
+  const FilterPass& pass = rank.driver->filter();
+  const auto samples = static_cast<double>(rank.config.rounds.filter_samples);
+  std::map<uint64_t, double> rates;
+  for (size_t i = 0; i < pass.candidates.size(); ++i) {
+    rates[rank.driver->problem(pass.candidates[i]).key] = static_cast<double>(pass.correct[i]) / samples;
+  }
+  std::map<uint64_t, ProblemRow> in_file;
+  const std::string& file = rank.config.problems.train_file;
+  if (!file.empty()) {
+    for (ProblemRow& row : read_problem_file(file)) in_file.try_emplace(row.problem.key, std::move(row));
+  }
+  std::vector<ProblemRow> rows;
+  for (const int64_t number : rank.driver->hard()) {
+    const Problem& problem = rank.driver->problem(number);
+    const auto found = in_file.find(problem.key);
+    ProblemRow row;
+    if (found == in_file.end()) {
+      row.problem = problem;
+    } else {
+      row = found->second;
+    }
+    row.pass_rate = rates.at(problem.key);
+    row.round = row.round ? *row.round + 1 : 0;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void write_results(const FilterRank& rank) {
+  const FilterPass& pass = rank.driver->filter();
+  const int64_t samples = rank.config.rounds.filter_samples;
+  write_problem_file(rank.folder / "problems.jsonl", hard_rows(rank));
+  const nlohmann::ordered_json summary = {{"problems", pass.candidates.size()},
+                                          {"hard", rank.driver->hard().size()},
+                                          {"samples", samples},
+                                          {"max_pass_rate", rank.config.rounds.max_pass_rate},
+                                          {"problems_by_correct_responses", pass.histogram(samples)},
+                                          {"pass_rate_mean", pass.mean_pass_rate(samples)},
+                                          {"tokens_generated", rank.tokens},
+                                          {"model", rank.config.model.path},
+                                          {"train_file", rank.config.problems.train_file}};
+  write_file_atomically(rank.folder / "summary.json", summary.dump(1) + "\n");
+}
+
+// False: stopped.
+bool filter_all(FilterRank& rank, Coordinator& coordinator) {
+  const FilterPass& pass = rank.driver->filter();
+  Progress progress("filtering", static_cast<int64_t>(pass.candidates.size()), /*enabled=*/true);
+  const int64_t before = rank.tokens;
+  while (rank.driver->filtering()) {
+    const auto done = static_cast<int64_t>(pass.correct.size());
+    Harvest harvest = coordinator.grow(rank.driver->wave(), [&](int64_t items) { progress.update(done + items); });
+    if (harvest.interrupted) return false;
+    std::vector<TreeRecord> groups;
+    for (TreeMessage& message : harvest.records) groups.push_back(std::move(message.tree));
+    rank.driver->take_wave(groups, /*next_problem=*/0);
+    rank.tokens = before + coordinator.tokens_generated();
+    save_state(rank);
+  }
+  progress.finish();
+  return true;
+}
+
+int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
+  Coordinator coordinator(rank.world, mailbox, rank.config.ranks, &worker, type_sent(rank.config.engine));
+  coordinator.publish(std::make_shared<const ModelWeights>(rank.policy), /*policy_version=*/0);
+  const bool finished = filter_all(rank, coordinator);
+  if (!finished) coordinator.halt();
+  coordinator.stop_all(finished ? "finished" : "stopped");
+  if (!finished) {
+    log_warning("stopped after {} of {} problems: the same command goes on", rank.driver->filter().correct.size(),
+                rank.driver->filter().candidates.size());
+    return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
+  }
+  write_results(rank);
+  log_info("{}", rank.driver->filter_text());
+  fmt::print("{} of {} problems are hard: {}\n", rank.driver->hard().size(), rank.driver->pool(),
+             (rank.folder / "problems.jsonl").string());
+  return kExitOk;
+}
+
+void set_up(FilterRank& rank, const FilterRequest& request) {
+  World& world = rank.world;
+  agree(world, [&] {
+    std::vector<std::string> overrides = request.overrides;
+    if (!request.model.empty()) overrides.push_back("model.path=\"" + request.model + '"');
+    rank.config = read_config(request.config_path, overrides);
+    rank.config.ranks.mode = "colocated";  // nobody learns
+  });
+  agree(world, [&] { world.assign_roles(rank.config.ranks); });
+  agree(world, [&] {
+    rank.task = make_task(rank.config.task);
+    rank.problems =
+        std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
+    rank.policy = start_weights(rank.config, *rank.task);
+  });
+  agree(world, [&] {
+    if (!world.is_coordinator()) return;
+    create_folders(rank.folder);
+    rank.identity = first_state(rank.config, rank.policy, world.n_learners());
+    rank.driver.emplace(rank.config, *rank.problems, cache_identity(*rank.task, rank.policy.config));
+    if (std::filesystem::exists(state_path(rank))) restore_state(rank);
+  });
+}
+
+}  // namespace
+
+int run_filter(World& world, FilterRequest& request) {
+  install_stop_signals();
+  FilterRank rank{.world = world, .folder = request.folder};
+  set_up(rank, request);
+  start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
+  StuckWatch stuck_watch(world);
+  enter_phase(request.phase = "filtering");
+  use_gpu(gpu_of(world));
+  log_rank_map(world, rank.config);
+  Mailbox mailbox(world);
+  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
+  SearchWorker worker(world, mailbox, rank.config, *verifier, rank.policy.config, /*part=*/nullptr);
+  std::string code;
+  if (world.is_coordinator()) {
+    log_info("{}; engine: {}", describe_model(rank.policy), worker.engine().description());
+    if (!rank.driver->filter().correct.empty()) {
+      log_info("goes on after {} of {} problems", rank.driver->filter().correct.size(), rank.driver->pool());
+    }
+    code = std::to_string(coordinate(rank, mailbox, worker));
+  } else {
+    worker.set_weights(rank.policy, /*policy_version=*/0);
+    search_rank_loop(world, mailbox, worker);
+  }
+  enter_phase(request.phase = "ending");
+  world.broadcast_text(code, world.coordinator_rank());
+  return std::stoi(code);
+}
+
+}  // namespace deepsearch
