@@ -48,6 +48,15 @@ def _compare(options: argparse.Namespace) -> None:
     _say(write_comparison(runs, out, metric=options.metric, sweep=sweep))
 
 
+def _cost(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.cost import read_learning
+    from deepsearch_analysis.cost_page import write_cost
+    from deepsearch_analysis.groups import find_runs
+
+    runs = [read_learning(folder) for folder in find_runs(options.folder)]
+    _say(write_cost(runs, options.ours, options.targets, options.out or options.folder))
+
+
 def _watch(options: argparse.Namespace) -> None:
     from deepsearch_analysis.watch import watch
 
@@ -119,6 +128,14 @@ def _parser() -> argparse.ArgumentParser:
                          "search.width,search.order (default: all that differ, except seeds and machines)")  # fmt: skip
         own.add_argument("--metric", choices=("pass_at_1", "pass_at_k"), default="pass_at_1")
         out(own, where)
+    cost = command(
+        "cost", _cost, "cost to the same held-out accuracy, method against method, over base policies", run=False
+    )
+    cost.add_argument("folder", type=Path, help="holds run folders named METHOD-…, at any depth")
+    cost.add_argument("--ours", required=True, help="the method that the others are divided by")
+    cost.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
+                      help="accuracies, as 0.05,0.1 (default: 0.05,0.1,0.2,0.3,0.5)")  # fmt: skip
+    out(cost, "the folder")
     watch = command("watch", _watch, "a running job in the terminal, until it ends")
     watch.add_argument("--seconds", type=_positive, default=2.0, help="between two looks")
     watch.add_argument("--once", action="store_true", help="print once and leave")
