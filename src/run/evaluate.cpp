@@ -292,7 +292,7 @@ int run_evaluate(World& world, EvaluateRequest& request) {
   agree(world, [&] { set_up(rank); });
   prepare_folder(rank, request);
   rank.info = run_info(world, rank.config, request.command_line);
-  rank.info.rank_layout = world.size() == 1 ? "1 rank that samples" : fmt::format("{} that sample", world.size());
+  rank.info.rank_layout = world.size() == 1 ? "1 rank that samples" : fmt::format("{} ranks that sample", world.size());
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
   const fs::path log_file = (request.log_folder.empty() ? rank.folder / "log" : request.log_folder) /
                             fmt::format("rank-{:04}.log", world.rank());

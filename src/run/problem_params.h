@@ -11,12 +11,12 @@ namespace deepsearch {
 enum class Guessable : uint8_t { kKeep, kExclude, kDownWeight };
 
 struct ProblemParams {
-  std::string train_file;
-  std::string test_file;
+  std::string train_file = "";
+  std::string test_file = "";
   // [task].name = "text" only
-  std::string prompt_suffix;
+  std::string prompt_suffix = "";
   std::string chat_template = "none";
-  std::string system;
+  std::string system = "";
   bool thinking = true;
   int64_t max_prompt_tokens = 2048;
   std::string long_prompts = "leave_out";  // or "refuse"

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import h5py
@@ -164,9 +163,10 @@ def test_scores_are_those_of_a_direct_computation(done):
         own = scores["benchmark"] == benchmark
         assert list(scores["measure"][own]) == [0] * 4 + [1] * 4 and list(scores["k"][own]) == ks * 2
         np.testing.assert_allclose(scores["value"][own], means[benchmark], atol=1e-12)
-        low, high = np.quantile(resampled[benchmark], (0.025, 0.975), axis=0)
-        np.testing.assert_allclose(scores["low"][own], low, atol=0.03)
-        np.testing.assert_allclose(scores["high"][own], high, atol=0.03)
+        # Other random numbers: the share of means below an end is right within what 10,000 of them leave open.
+        for end, share in (("low", 0.025), ("high", 0.975)):
+            assert np.all((resampled[benchmark] < scores[end][own] - 1e-9).mean(axis=0) <= share + 0.01)
+            assert np.all((resampled[benchmark] <= scores[end][own] + 1e-9).mean(axis=0) >= share - 0.01)
     rows = table(run, "benchmarks")
     assert [name.decode() for name in rows["name"]] == ["one", "Two", "average"]
     for benchmark in (0, 1):
@@ -176,7 +176,7 @@ def test_scores_are_those_of_a_direct_computation(done):
     assert 0.1 < means[2][0] < 0.9 and 0 < rows["truncated"][2] < 0.5  # the model does give all kinds of responses
     paper = [line for line in text.splitlines() if line.startswith("| model")][0]
     assert [cell.strip() for cell in paper.strip("|").split("|")] == ["model", "one", "Two", "average"]
-    assert f"{100 * means[2][0]:.2f}" in text and text == (run / "table.md").read_text()
+    assert f"{100 * means[2][0]:.2f}" in text and text.endswith((run / "table.md").read_text())
 
 
 def samples_of(run):
@@ -194,7 +194,7 @@ def test_ranks_share_the_work_and_answer_alike(place, done, tmp_path, ranks):
     assert (tmp_path / "run/table.md").read_bytes() == (done[1] / "table.md").read_bytes()
     with h5py.File(tmp_path / "run/run.h5", "r") as file:
         assert file.attrs["state"].decode() == "finished" and len(file["parts"]) == ranks
-    assert "no findings" in (check := launch(1, "check", tmp_path / "run").stdout) or "0 findings" in check or check
+    launch(1, "check", tmp_path / "run")
 
 
 def test_samples_do_not_depend_on_what_else_is_evaluated(place, done, tmp_path):
@@ -224,24 +224,22 @@ def test_a_resume_reads_finished_problems_back(place, done, tmp_path):
 
 
 def test_a_stopped_evaluation_goes_on(place, tmp_path):
-    many = ("--set", "evaluate.samples=64", "--set", "evaluate.in_flight=1", "--set", "evaluate.max_tokens=512", "--set",
-            "problems.max_prompt_tokens=256", "--set", "evaluate.progress_seconds=0.1")  # fmt: skip
+    many = ("--set", "evaluate.samples=4096", "--set", "evaluate.in_flight=1", "--set", "evaluate.progress_seconds=0.1")
     launch(1, *options(place), *many, "--run", tmp_path / "whole")
-    for _ in range(5):
-        with subprocess.Popen(
-            command(2, *options(place), *many, "--run", tmp_path / "run", "--force"),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and not list((tmp_path / "run").glob("parts/*.h5")):
-                time.sleep(0.01)
-            time.sleep(0.15)
-            process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=60)[1]
-        if "--resume goes on" in said:
-            break
-    assert "--resume goes on" in said
-    launch(1, *options(place), *many, "--run", tmp_path / "run", "--resume")
+    with subprocess.Popen(
+        command(2, *options(place), *many, "--run", tmp_path / "run"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            if re.match(r"evaluating: [1-9]", line):
+                process.send_signal(signal.SIGUSR1)  # mpirun passes it on
+                break
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 75 and re.search(r"after \d+ of 14 problems: --resume goes on", said), said
+    with h5py.File(tmp_path / "run/run.h5", "r", swmr=True) as file:
+        assert "evaluation" not in file and file.attrs["state"].decode() == "interrupted"
+    report = launch(1, *options(place), *many, "--run", tmp_path / "run", "--resume")
+    assert 0 < int(re.search(r"(\d+) of 14 problems need not be answered again", report.stderr)[1]) < 14
     assert samples_of(tmp_path / "run") == samples_of(tmp_path / "whole")
 
 
