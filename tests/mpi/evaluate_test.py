@@ -174,7 +174,7 @@ def test_scores_are_those_of_a_direct_computation(done):
         found = [rows[name][benchmark] for name in ("response_tokens", "truncated", "unanswered")]
         np.testing.assert_allclose(found, mean, atol=1e-12)
     assert 0.1 < means[2][0] < 0.9 and 0 < rows["truncated"][2] < 0.5  # the model does give all kinds of responses
-    paper = [line for line in text.splitlines() if line.startswith("| model")][0]
+    paper = next(line for line in text.splitlines() if line.startswith("| model"))
     assert [cell.strip() for cell in paper.strip("|").split("|")] == ["model", "one", "Two", "average"]
     assert f"{100 * means[2][0]:.2f}" in text and text.endswith((run / "table.md").read_text())
 
@@ -290,7 +290,7 @@ def test_the_six_benchmarks_of_the_paper(tmp_path):
         "evaluate.problems=3", "--set", "evaluate.max_tokens=64", "--set", "problems.max_prompt_tokens=1500", "--set",
         "problems.chat_template=auto",
     )  # fmt: skip
-    paper = [line for line in report.stdout.splitlines() if line.startswith("| model")][0]
+    paper = next(line for line in report.stdout.splitlines() if line.startswith("| model"))
     assert paper.split()[1::2] == ["model", "AIME24", "AIME25", "AMC23", "MATH", "Minerva", "Olympiad", "average"]
     assert len(table(tmp_path / "run", "samples")["tokens"]) == 6 * 3 * 2
     with h5py.File(tmp_path / "run/run.h5", "r") as file:

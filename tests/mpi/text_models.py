@@ -43,10 +43,16 @@ def write_tokenizer(folder):
     (folder / "tokenizer.json").write_text(
         json.dumps(
             {
-                "version": "1.0", "truncation": None, "padding": None,
-                "added_tokens": [added(n, t) for n, t in ADDED.items()], "normalizer": None, "pre_tokenizer": level,
-                "post_processor": None, "decoder": level, "model": bpe,
-            }  # fmt: skip
+                "version": "1.0",
+                "truncation": None,
+                "padding": None,
+                "added_tokens": [added(n, t) for n, t in ADDED.items()],
+                "normalizer": None,
+                "pre_tokenizer": level,
+                "post_processor": None,
+                "decoder": level,
+                "model": bpe,
+            }
         )
     )
     config = {
@@ -114,8 +120,8 @@ def random_model(folder, seed=1, hidden=64):
 
 
 def answering_model(folder):
-    """Writes \\boxed{DIGIT} and mostly ends, or x x x …: after "." a box (0.8), a run of x (0.1) or the end; in the box a
-    digit, 0 the most likely; after it the end, or a blank and another box. All by the last token alone."""
+    """Writes \\boxed{DIGIT} and mostly ends, or x x x …: after "." a box (0.8), a run of x (0.1) or the end; in the box
+    a digit, 0 the most likely; after it the end, or a blank and another box. All by the last token alone."""
     after = {ord("."): {BOX: 0.8, ord("x"): 0.1, END: 0.1}}
     after[BOX] = {ord("0") + d: 0.5**d for d in range(10)}
     for digit in range(10):

@@ -93,7 +93,9 @@ def prompts_of(run):
 def test_a_run_learns_from_text_and_saves_the_tokenizer(tmp_path):
     folder = digits(tmp_path)
     report = train(folder, ranks=2)
-    assert re.search(r"held-out Pass@1: base 0\.[1-4]\d\d -> trained \d\.\d{3} \(6 problems, 4 samples\)", report.stdout)
+    assert re.search(
+        r"held-out Pass@1: base 0\.[1-4]\d\d -> trained \d\.\d{3} \(6 problems, 4 samples\)", report.stdout
+    )
     checkpoint = folder / "run/checkpoints/step-000002"
     for name in TOKENIZER_FILES:
         assert (checkpoint / name).read_bytes() == (folder / "model" / name).read_bytes()
@@ -168,7 +170,9 @@ def test_bad_input_ends_with_one_line(tmp_path):
     assert "bad.jsonl:2: " in (said := error(folder, train_file="bad.jsonl")) and '"answer"' in said
     (folder / "bad.jsonl").write_text(2 * (line + ', "answer": "1"}\n'))
     assert "bad.jsonl:2: " in (said := error(folder, train_file="bad.jsonl")) and "already that of line 1" in said
-    assert "long_prompts" in error(folder, "--set", "problems.max_prompt_tokens=20", "--set", "problems.long_prompts=refuse")
+    assert "long_prompts" in error(
+        folder, "--set", "problems.max_prompt_tokens=20", "--set", "problems.long_prompts=refuse"
+    )
     assert "max_prompt_tokens" in error(folder, "--set", "problems.max_prompt_tokens=20")
     assert "train_file" in error(folder, "--set", "problems.train_file=")
     assert "verifier of its own" in error(folder, "--set", "verify.judge=task")
