@@ -6,8 +6,9 @@
 
 A row has one user message in `prompt`, the answer in `reward_model.ground_truth`, and may have `extra_info` with
 `index`, `difficulty` and `topic`. The suffix is taken off the message's end, so that the problem and
-[problems].prompt_suffix make the same bytes again. Rows that repeat a problem and its answer become one; rows without an answer are left out.
-Both are counted. With several files (the 0 % and the 25 % part of a training set) --pass-rate has a value for each.
+[problems].prompt_suffix make the same bytes again. Rows that repeat a problem and its answer become one; rows without
+an answer are left out. Both are counted. With several files (the 0 % and the 25 % part of a training set) --pass-rate
+has a value for each.
 """
 
 from __future__ import annotations
