@@ -29,6 +29,9 @@ class Language {
   // A response as text; never throws.
   virtual std::string decode(TokenSpan tokens) const = 0;
 
+  // The bytes each token id stands for: what [engine].stop is looked for in.
+  virtual std::vector<std::string> token_bytes() const = 0;
+
   // The tokenizer's files, beside the weights of a policy that has just been saved there (model/weights.h).
   virtual void save(const std::filesystem::path& folder) const = 0;
 };

@@ -69,6 +69,7 @@ class Task : public Language {
 
   std::string language_name() const override { return "task " + params().name; }
   int64_t vocabulary_size() const override { return static_cast<int64_t>(vocabulary().size()); }
+  std::vector<std::string> token_bytes() const override { return vocabulary(); }
   void save(const std::filesystem::path& folder) const override;
 };
 

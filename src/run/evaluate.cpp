@@ -150,7 +150,8 @@ void write_results(const Rank& rank, const BenchmarkRun& work, RunWriter& store,
 class Evaluator {
  public:
   Evaluator(Rank& rank, Mailbox& mailbox, SearchWorker& worker, BenchmarkRun& work)
-      : work_(work),
+      : worker_(worker),
+        work_(work),
         coordinator_(rank.world, mailbox, ranks_params(rank, worker), &worker, type_sent(rank.config.engine)),
         progress_("evaluating", work.problems(), /*enabled=*/true, rank.config.evaluate.progress_seconds),
         budget_(TimeBudget::of_run(rank.config.run.time_limit, 0)) {}
@@ -168,8 +169,9 @@ class Evaluator {
     const bool finished = work_.done() == work_.problems();
     if (!finished) coordinator_.halt();
     coordinator_.stop_all(finished ? "finished" : "stopped");
-    log_info("{} tokens in {} ({:.0f} a second)", format_count(coordinator_.tokens_generated()),
-             format_duration(watch_.seconds()), rate());
+    log_info("{} tokens in {} ({:.0f} a second), {:.1f} % of the time in this rank's engine",
+             format_count(coordinator_.tokens_generated()), format_duration(watch_.seconds()), rate(),
+             100 * worker_.engine().counters().busy_seconds / std::max(watch_.seconds(), 1e-9));
     return finished;
   }
 
@@ -184,6 +186,7 @@ class Evaluator {
     return static_cast<double>(coordinator_.tokens_generated()) / std::max(watch_.seconds(), 1e-9);
   }
 
+  SearchWorker& worker_;
   BenchmarkRun& work_;
   Coordinator coordinator_;
   Progress progress_;
@@ -202,6 +205,7 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
       check_same_evaluation(rank.folder, rank.config, state);
       rank.attempt = next_attempt(rank.folder);
     }
+    fs::remove(rank.folder / "table.md");  // of an earlier evaluation
     write_file_atomically(rank.folder / "config.toml", config_text(rank.config));
     write_file_atomically(rank.folder / "evaluation.json", state);
   });
@@ -241,6 +245,7 @@ bool sample(Rank& rank, std::optional<PartWriter>& part, std::optional<Benchmark
   part.emplace(part_path(rank.folder, world.search_index(), rank.attempt, /*sequence=*/1), rank.info, world.rank(),
                rank.config.store.part());
   SearchWorker worker(world, mailbox, rank.config, verifier, rank.weights->model_config(), &*part);
+  if (!rank.config.engine.stop.empty()) worker.set_token_bytes(rank.domain.language->token_bytes());
   log_info("engine: {}", worker.engine().description());
   worker.set_weights(*rank.weights, /*policy_version=*/0);
   if (!world.is_coordinator()) {

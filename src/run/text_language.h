@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/language.h"
+#include "run/policy.h"
 #include "run/problem_params.h"
 #include "run/prompt_encoder.h"
 
@@ -30,6 +31,7 @@ class TextLanguage final : public Language {
   std::vector<Token> encode(const std::string& problem) const override;
   // Without special tokens.
   std::string decode(TokenSpan tokens) const override;
+  std::vector<std::string> token_bytes() const override { return bytes_of_tokens(tokenizer_); }
   void save(const std::filesystem::path& folder) const override;
 
  private:

@@ -102,6 +102,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
                    rank.config.store.part());
     }
     worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
+    if (!rank.config.engine.stop.empty()) worker->set_token_bytes(rank.domain.language->token_bytes());
     log_info("engine: {}", worker->engine().description());
   }
   if (!world.learns()) {

@@ -17,7 +17,8 @@ from text_models import SUFFIX, answering_model, random_model, text_of, write_pr
 
 DEEPSEARCH = os.environ["DEEPSEARCH"]
 MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
-CONFIGS = Path(__file__).parents[2] / "configs"
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs"
 SHARED = Path(os.environ.get("DEEPSEARCH_SHARED", "/nowhere"))
 
 TEXT = """
@@ -84,7 +85,7 @@ def table(run, name):
         return {column: data[...] for column, data in file[f"evaluation/{name}"].items()}
 
 
-def responses(run):
+def responses_of(run):
     """(problem's key, its place) → the tokens of each sample, out of the parts alone."""
     found = {}
     for path in sorted((run / "parts").glob("*.h5")):
@@ -123,7 +124,7 @@ def majority(answers):
 def test_scores_are_those_of_a_direct_computation(done):
     text, run = done
     problems, samples, scores = (table(run, name) for name in ("problems", "samples", "scores"))
-    written = responses(run)
+    written = responses_of(run)
     answers = {f"a{i}": str(i % 4) for i in range(9)} | {f"b{i}": str(i % 3) for i in range(5)}
     n, ks = 8, [1, 2, 4, 8]
     values = {0: [], 1: []}
@@ -223,24 +224,29 @@ def test_a_resume_reads_finished_problems_back(place, done, tmp_path):
     assert (run / "table.md").read_bytes() == (done[1] / "table.md").read_bytes()
 
 
-def test_a_stopped_evaluation_goes_on(place, tmp_path):
+@pytest.mark.parametrize(("ranks", "sent"), [(2, signal.SIGUSR1), (1, signal.SIGTERM), (1, signal.SIGKILL)])
+def test_a_stopped_evaluation_goes_on(place, tmp_path, ranks, sent):
     many = ("--set", "evaluate.samples=4096", "--set", "evaluate.in_flight=1", "--set", "evaluate.progress_seconds=0.1")
-    launch(1, *options(place), *many, "--run", tmp_path / "whole")
-    with subprocess.Popen(
-        command(2, *options(place), *many, "--run", tmp_path / "run"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    whole = place / "whole"
+    if not (whole / "table.md").exists():
+        launch(1, *options(place), *many, "--run", whole, "--force")
+    own = (*options(place), *many, "--run", tmp_path / "run")
+    with subprocess.Popen(command(ranks, *own), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            if re.match(r"evaluating: [1-9]", line):
-                process.send_signal(signal.SIGUSR1)  # mpirun passes it on
+            if re.match(r"evaluating: [2-9]", line):
+                process.send_signal(sent)  # mpirun passes SIGUSR1 on
                 break
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 75 and re.search(r"after \d+ of 14 problems: --resume goes on", said), said
-    with h5py.File(tmp_path / "run/run.h5", "r", swmr=True) as file:
-        assert "evaluation" not in file and file.attrs["state"].decode() == "interrupted"
-    report = launch(1, *options(place), *many, "--run", tmp_path / "run", "--resume")
+    if sent == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 75 and re.search(r"after \d+ of 14 problems: --resume goes on", said), said
+        with h5py.File(tmp_path / "run/run.h5", "r", swmr=True) as file:
+            assert "evaluation" not in file and file.attrs["state"].decode() == "interrupted"
+    report = launch(1, *own, "--resume")
     assert 0 < int(re.search(r"(\d+) of 14 problems need not be answered again", report.stderr)[1]) < 14
-    assert samples_of(tmp_path / "run") == samples_of(tmp_path / "whole")
+    assert samples_of(tmp_path / "run") == samples_of(whole)
+    launch(1, "check", tmp_path / "run")
 
 
 def test_what_does_not_fit_is_refused(place, done, tmp_path):
@@ -266,6 +272,48 @@ def test_what_does_not_fit_is_refused(place, done, tmp_path):
     assert "either --model or --checkpoint" in error(*fresh, "--checkpoint", place)
     assert "[store].level" in error(*fresh, "--set", "store.level=metrics")
     assert not (tmp_path / "fresh").exists()
+
+
+def test_the_analysis_reads_it(place, done, monkeypatch):
+    pytest.importorskip("pandas")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "analysis"))
+    from deepsearch_analysis import Run
+    from deepsearch_analysis.evaluation import responses, scores
+    from deepsearch_analysis.summary import summary
+
+    written = responses_of(done[1])
+    problems = table(done[1], "problems")
+    with Run(done[1]) as run:
+        frame = responses(run)
+        found = scores(run)
+        assert "Pass@1 of average" in summary(run)
+    expected = [
+        text_of(tokens)
+        for key, index in zip(problems["key"], problems["index"], strict=True)
+        for tokens in written[int(key), int(index)]
+    ]
+    special = re.compile(r"<\|[a-z_]+\|>")
+    assert [special.sub("", text) for text in frame["text"]] == expected
+    assert list(frame["id"][::8]) == [name.decode() for name in problems["id"]] and len(found) == 24
+
+
+def test_the_job_script_ends_and_goes_on(place, tmp_path):
+    script = [REPOSITORY / "jobs/evaluate.sh", place / "config.toml", "--run", tmp_path / "run"]
+    start = [*map(str, script), "--ranks", "2", "--model", str(place / "model"), "--benchmarks", str(place)]
+    environment = {**os.environ, "DEEPSEARCH": DEEPSEARCH}
+    environment.pop("SLURM_JOB_ID", None)
+    for _ in range(2):
+        report = subprocess.run(start, capture_output=True, text=True, timeout=100, check=False, env=environment)
+        assert report.returncode == 0, report.stdout + report.stderr
+    assert "done already" in report.stdout and (tmp_path / "run/log/done").exists()
+    assert "| Two " in (tmp_path / "run/table.md").read_text()
+    assert "| Two " in (tmp_path / "run/log/latest/output.txt").read_text()
+
+
+def test_stop_strings_end_a_response(place, tmp_path):
+    launch(1, *options(place), "--run", tmp_path / "run", "--set", 'engine.stop=["}"]')
+    texts = [text_of(tokens) for group in responses_of(tmp_path / "run").values() for tokens in group]
+    assert all("}" not in text[:-1] for text in texts) and sum(text.endswith("}") for text in texts) > len(texts) / 2
 
 
 def test_held_out_problems_of_an_embedded_task(tmp_path):
