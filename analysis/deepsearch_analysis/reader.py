@@ -294,6 +294,10 @@ class Run:
         """/metrics/NAME: learner, search or eval."""
         return frames.run_table(self, f"metrics/{name}")
 
+    def evaluation(self, name: str) -> pd.DataFrame:
+        """/evaluation/NAME: benchmarks, scores, problems or samples; empty where the run is no evaluation."""
+        return frames.run_table(self, f"evaluation/{name}")
+
     @cached_property
     def trees(self) -> pd.DataFrame:
         """/trees of all parts, indexed by `tree`; of a tree that two attempts have grown, the later one."""

@@ -12,6 +12,7 @@
 #include "core/subprocess.h"
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_state.h"
+#include "run/domain.h"
 #include "run/setup.h"
 #include "run/time_budget.h"
 
@@ -36,9 +37,8 @@ void check_memory(const Site& site, const Job& job, const Config& config, int64_
 }
 
 void check_disk(const Config& config, const fs::path& folder, int64_t runs) {
-  const std::unique_ptr<Task> task = make_task(config.task);
-  const ModelConfig model =
-      config.model.path.empty() ? model_config_of(config.model, *task) : open_model(config.model.path)->model_config();
+  const ModelConfig model = config.model.path.empty() ? model_config_of(config.model, *make_domain(config).language)
+                                                      : open_model(config.model.path)->model_config();
   // 16 bytes a parameter each, and two at the moment one takes another's place.
   int64_t kept = config.run.keep_checkpoints;
   if (kept == 0) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "comm/mailbox.h"
 #include "comm/weights_channel.h"
@@ -30,6 +32,9 @@ class SearchWorker : private SharePort {
   // outlive the worker.
   SearchWorker(World& world, Mailbox& mailbox, const Config& config, const Verifier& verifier, const ModelConfig& model,
                PartWriter* part, std::unique_ptr<Engine> engine = nullptr);
+
+  // What [engine].stop is looked for in: the bytes of each token id. Before the first assignment.
+  void set_token_bytes(std::vector<std::string> bytes) { engine_->set_token_bytes(std::move(bytes)); }
 
   // Takes what is for a search rank: assignments, weights, orders to share, and what other search ranks send. False:
   // the message is of another kind.

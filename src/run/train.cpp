@@ -1,6 +1,5 @@
 #include "run/train.h"
 
-#include <csignal>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -20,12 +19,15 @@
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_optimizer.h"
 #include "run/coordinator.h"
+#include "run/domain.h"
 #include "run/flat_weights.h"
+#include "run/problem_source.h"
 #include "run/rank_map.h"
 #include "run/ranks.h"
 #include "run/resume.h"
 #include "run/search_worker.h"
 #include "run/setup.h"
+#include "run/stopping.h"
 #include "run/training.h"
 #include "run/verification.h"
 #include "store/part_writer.h"
@@ -40,7 +42,7 @@ namespace {
 struct Rank {
   World& world;
   Config config = {};
-  std::shared_ptr<const Task> task = nullptr;
+  Domain domain = {};
   std::unique_ptr<const ProblemSource> problems = nullptr;
   ModelWeights start = {};
   RunInfo info = {};
@@ -56,27 +58,6 @@ struct Ending {
   double seconds = 0;
 };
 
-std::string stop_text() {
-  switch (stop_signal()) {
-    case SIGALRM:
-      return "time limit";
-    case SIGTERM:
-      return "SIGTERM";
-    case SIGINT:
-      return "SIGINT";
-    case SIGUSR1:
-      return "SIGUSR1";
-    case SIGUSR2:
-      return "[run].stop_after";
-    default:
-      return fmt::format("signal {}", stop_signal());
-  }
-}
-
-int stop_code() {
-  return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
-}
-
 void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* local, Ending& ending,
                 std::optional<RunWriter>& store) {
   const Stopwatch watch;
@@ -87,8 +68,8 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
   }
   store.emplace(rank.folder, rank.info, metric_row_tables(), kept);
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local, type_sent(rank.config.engine));
-  Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
-                    std::move(rank.from.state), std::move(rank.from.finished));
+  Training training(rank.config, *rank.domain.language, *rank.problems, rank.world, coordinator, trainer, *store,
+                    rank.folder, std::move(rank.from.state), std::move(rank.from.finished));
   ending.finished = training.run();
   training.halt();
   training.save_checkpoint();
@@ -113,7 +94,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   if (world.is_coordinator()) log_info("{}", gpu_summary());
   log_rank_map(world, rank.config);
   Mailbox mailbox(world);
-  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
+  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.domain);
   std::optional<SearchWorker> worker;
   if (world.searches()) {
     if (rank.config.store.trees()) {
@@ -121,6 +102,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
                    rank.config.store.part());
     }
     worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
+    if (!rank.config.engine.stop.empty()) worker->set_token_bytes(rank.domain.language->token_bytes());
     log_info("engine: {}", worker->engine().description());
   }
   if (!world.learns()) {
@@ -170,6 +152,7 @@ void prepare_folder(Rank& rank, const TrainRequest& request) {
 void log_start(const Rank& rank) {
   log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
   for (const std::string& remark : rank.from.remarks) log_warning("{}", remark);
+  for (const std::string& remark : rank.problems->remarks()) log_info("{}", remark);
   if (rank.folder_state == FolderState::kFresh) return;
   if (!rank.from.step) {
     log_info("resumed: no checkpoint yet, from the beginning");
@@ -188,10 +171,10 @@ int run_train(World& world, TrainRequest& request) {
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
   agree(world, [&] {
     check_layout(rank.config, world);
-    rank.task = make_task(rank.config.task);
+    rank.domain = make_domain(rank.config);
     rank.problems =
-        std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
-    rank.start = start_weights(rank.config, *rank.task);
+        std::make_unique<ProblemSource>(rank.domain, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
+    rank.start = start_weights(rank.config, *rank.domain.language);
   });
   prepare_folder(rank, request);
   rank.info = run_info(world, rank.config, request.command_line);

@@ -24,7 +24,7 @@
 
 #include "core/progress.h"
 #include "core/timer.h"
-#include "data/task.h"
+#include "data/language.h"
 #include "learn/trainer.h"
 #include "run/batch.h"
 #include "run/checkpoint_state.h"
@@ -34,6 +34,7 @@
 #include "run/evaluation.h"
 #include "run/finished_trees.h"
 #include "run/metric_rows.h"
+#include "run/problem_source.h"
 #include "run/time_budget.h"
 #include "run/tree_stream.h"
 #include "store/run_writer.h"
@@ -44,7 +45,7 @@ class Training {
  public:
   // All references outlive it. `state` is where the run stands, and the trainer with it; `finished` are trees of what
   // comes next that need not be grown again.
-  Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
+  Training(const Config& config, const Language& language, const ProblemSource& problems, const World& world,
            Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
            RunState state, std::vector<TreeRecord> finished);
 

@@ -12,7 +12,7 @@ namespace deepsearch {
 // Major: a reader of another major version would misread the file and refuses it. Minor: one more whenever a column or
 // an attribute is added; nothing is removed, renamed or given another meaning. Readers accept every minor version.
 inline constexpr int kSchemaMajor = 1;
-inline constexpr int kSchemaMinor = 1;
+inline constexpr int kSchemaMinor = 2;
 inline constexpr const char* kRunSchema = "deepsearch-run";
 inline constexpr const char* kPartSchema = "deepsearch-part";
 
@@ -50,6 +50,8 @@ const std::vector<TableSchema>& part_tables();
 std::vector<TableSchema> part_tables_with(int deflate, int mantissa_bits);
 // run.h5's tables, /metrics with every known column.
 const std::vector<TableSchema>& run_tables();
+// What run.h5 of an evaluation has beside them, once it has ended.
+const std::vector<TableSchema>& evaluation_tables();
 const TableSchema& table_schema(const std::vector<TableSchema>& tables, const std::string& path);  // failure() if none
 // A metrics table with just these columns; an unknown table or column is failure().
 TableSchema metrics_schema(const std::string& table, const std::vector<std::string>& columns);
