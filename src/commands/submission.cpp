@@ -99,6 +99,10 @@ void check_job(const Site& site, const Job& job, const Config& config, const fs:
   check_layout(config, apart ? ranks - config.ranks.learners : ranks, apart);
   check_memory(site, job, config, ranks);
   check_disk(config, folder, runs);
+  check_place(site, folder);
+}
+
+void check_place(const Site& site, const fs::path& folder) {
   if (const std::string why = why_node_local(folder, site.node_local); !why.empty()) {
     bad_input("{}: no place for a run: {}; a folder that all nodes share is wanted", folder.string(), why);
   }

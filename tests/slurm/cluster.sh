@@ -67,7 +67,8 @@ write_configuration() {
         echo "$NET.1 head"
         for i in "${!NODES[@]}"; do echo "$NET.1$((i + 1)) ${NODES[$i]}"; done
     } >"$BASE/hosts"
-    # cred_expire: a requeued job may start again after so many seconds. KillWait: from SIGTERM to SIGKILL.
+    # cred_expire: a requeued job may start again after so many seconds. KillWait: from SIGTERM to SIGKILL. LLN: jobs are
+    # spread over the nodes.
     cat >"$BASE/slurm.conf" <<CONF
 ClusterName=deepsearch-test
 SlurmctldHost=head($NET.1)
@@ -96,11 +97,16 @@ InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
 SchedulerParameters=batch_sched_delay=1,sched_min_interval=500000,sched_interval=5,bf_interval=5
-NodeName=n[1-2] NodeAddr=$NET.1[1-2] CPUs=16 RealMemory=4000 State=UNKNOWN
-PartitionName=all Nodes=n[1-2] Default=YES MaxTime=60 State=UP
+GresTypes=gpu
+NodeName=n[1-2] NodeAddr=$NET.1[1-2] CPUs=16 RealMemory=4000 Gres=gpu:4 State=UNKNOWN
+PartitionName=all Nodes=n[1-2] Default=YES MaxTime=60 State=UP LLN=YES
 PartitionName=first Nodes=n1 MaxTime=60 State=UP
 PartitionName=second Nodes=n2 MaxTime=60 State=UP
 CONF
+    # GPUs by name only, so that scripts which ask for some can be tried: slurmd wants files, and only complains that
+    # they are no devices.
+    touch "$BASE"/gpu{0..3}
+    echo "Name=gpu File=$BASE/gpu[0-3]" >"$BASE/gres.conf"
 }
 
 start_munge() {

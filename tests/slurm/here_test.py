@@ -12,9 +12,11 @@ from common import (
     REPO,
     STEPS,
     SWEEP,
+    assert_gradients,
     deepsearch,
     final_weights,
     refused,
+    replaced,
     run,
     state_of,
     table,
@@ -24,16 +26,12 @@ from common import (
 SMALL = {"problems = 120": "problems = 12", "minibatch_problems = 40": "minibatch_problems = 6"}
 
 
-def small(folder, **changes):
-    text = CONFIG
-    for old, new in {**SMALL, **changes}.items():
-        assert old in text
-        text = text.replace(old, new)
-    return write(folder, text)
+def small(folder, text=CONFIG, **changes):
+    return write(folder, replaced(text, {**SMALL, **changes}))
 
 
-def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path):
-    config = small(tmp_path)
+def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path, warm):
+    config = small(tmp_path, warm)
     path = tmp_path / "run"
     report = run(REPO / "jobs/train.sh", config, "--run", path, "--set", "run.stop_after=2", code=75)
     assert "held-out Pass@1" in report.stdout
@@ -50,10 +48,11 @@ def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path):
     assert not (log / "attempt-3").exists()
     deepsearch("train", config, "--run", tmp_path / "whole")
     assert final_weights(path) == final_weights(tmp_path / "whole")
+    assert_gradients(path)
 
 
-def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path):
-    config = small(tmp_path, **{"steps = 6": "steps = 100000", "every = 2\nproblems": "every = 0\nproblems"})
+def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path, warm):
+    config = small(tmp_path, warm, **{"steps = 6": "steps = 100000", "every = 2\nproblems": "every = 0\nproblems"})
     path = tmp_path / "run"
     with subprocess.Popen([REPO / "jobs/train.sh", config, "--run", path], stdout=subprocess.DEVNULL) as job:
         deadline = time.monotonic() + 60
@@ -65,8 +64,8 @@ def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path):
     assert state_of(path)[0] == "interrupted"
 
 
-def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path):
-    small(tmp_path)
+def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path, warm):
+    small(tmp_path, warm)
     sweep = write(tmp_path, SWEEP.replace("[2, 3, 4]", "[2, 3]"), "sweep.toml")
     out = tmp_path / "out"
     plan = deepsearch("sweep", "plan", sweep).stdout
@@ -100,8 +99,8 @@ def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path):
     assert final_weights(out / "w3-lr0.001-s2") == final_weights(tmp_path / "one")
 
 
-def test_halving_ends_poor_points_at_a_rung(tmp_path):
-    small(tmp_path)
+def test_halving_ends_poor_points_at_a_rung(tmp_path, warm):
+    small(tmp_path, warm)
     text = SWEEP.replace("seeds = [1, 2]", "seeds = [1]").replace("[2, 3, 4]", "[2, 4]")
     sweep = write(tmp_path, text + "\n[halving]\nrungs = [2, 4]\nkeep = 0.5\n", "sweep.toml")
     out = tmp_path / "out"
