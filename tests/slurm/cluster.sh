@@ -36,9 +36,10 @@ check() {
         say "skipped: not here: ${missing[*]} (jobs/setup.sh --with-slurm, as root)"
         return 77
     fi
-    # Containers without the right to make namespaces.
-    if ! unshare --net --mount true 2>/dev/null; then
-        say "skipped: this machine does not let root make network namespaces"
+    # Containers without the right to make namespaces, kernels without bridges.
+    if ! unshare --net --uts --ipc --mount bash -c 'ip link add b0 type bridge && ip link add v0 type veth peer name v1 &&
+        mount -t tmpfs tmpfs /mnt' 2>/dev/null; then
+        say "skipped: this machine does not let root make network namespaces, bridges and mounts"
         return 77
     fi
 }

@@ -174,23 +174,29 @@ esac
 
 
 def test_stages_follow_each_other(folder):
-    """filter.sbatch, train.sbatch and evaluate.sbatch by hand, each after the one before it; filter and evaluate are
-    stand-ins here."""
+    """filter.sbatch, train.sbatch and evaluate.sbatch by hand, each after the one before it, also where that requeues
+    itself; filter and evaluate are stand-ins here."""
     program = write(folder, STAND_IN.format(program=DEEPSEARCH), "stand-in.sh")
     program.chmod(0o755)
     chain = folder / "by-hand"
     environment = {"DEEPSEARCH": str(program), "DEEPSEARCH_HOME": str(REPO)}
-    job = None
+    jobs = {}
     for stage in ("filter", "train", "evaluate"):
-        after = [f"--dependency=afterok:{job}", "--kill-on-invalid-dep=yes"] if job else []
+        before = list(jobs.values())[-1:]
+        after = [f"--dependency=afterok:{before[0]}", "--kill-on-invalid-dep=yes"] if before else []
         words = ["sbatch", "--parsable", "--ntasks-per-node=1", f"--output={folder}/by-hand-%j.txt", *after]
         model = [chain / "train"] if stage == "evaluate" else []
-        script = [REPO / f"slurm/{stage}.sbatch", folder / "config.toml", chain / stage, *model]
-        job = run(*words, *script, **environment).stdout.strip()
+        script = [REPO / f"slurm/{stage}.sbatch", folder / "long.toml", chain / stage, *model]
+        jobs[stage] = run(*words, *script, **environment).stdout.strip()
+    wait_for("a checkpoint", lambda: newest_checkpoint(chain / "train") >= 4)
+    run("scancel", "--batch", "--signal=USR1", jobs["train"])
+    wait_for("the end of training's first attempt", lambda: exit_of(chain / "train", 1) is not None)
+    assert squeue(jobs["evaluate"], "%T") == "PENDING"
     wait_for("the last stage", done(chain / "evaluate"))
+    assert attempts(chain / "train") == 2
     called = (chain / "evaluate/log/latest/output.txt").read_text()
-    assert f"--model {chain}/train/checkpoints/step-000006 --resume" in called
-    times = [(chain / stage / "log" / "done").stat().st_mtime for stage in ("filter", "train", "evaluate")]
+    assert f"--model {chain}/train/checkpoints/step-{LONG_STEPS:06} --resume" in called
+    times = [(chain / stage / "log" / "done").stat().st_mtime for stage in jobs]
     assert times == sorted(times)
 
 

@@ -40,11 +40,11 @@ def test_bad_input_is_one_line_before_anything_is_queued(folder, arguments, mess
 def test_bad_sweeps_leave_nothing_behind(folder):
     out = folder / "bad-sweep"
     site = ("--site", folder / "site.toml")
-    unknown = write(
-        folder, replaced(SWEEP, {"search.width = ": "search.widht = ", "w{width}": "w{widht}"}), "unknown.toml"
-    )
+    two = replaced(SWEEP, {"[2, 3, 4]": "[2]", "seeds = [1, 2]": "seeds = [1]"})
+    misspelt = {"search.width = ": "search.widht = ", "w{width}": "w{widht}"}
+    unknown = write(folder, replaced(two, misspelt), "unknown.toml")
     assert re.search('unknown key.*"width"', refused("sweep", "submit", unknown, "--out", out, *site))
-    sweep = write(folder, SWEEP, "good.toml")
+    sweep = write(folder, two, "good.toml")
     nowhere = ("--site-set", "nodes.partition=nowhere")
     assert "partition" in refused("sweep", "submit", sweep, "--out", out, *site, *nowhere)
     assert not out.exists()
