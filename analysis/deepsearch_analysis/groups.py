@@ -105,6 +105,12 @@ def find_runs(folder: Path) -> list[Path]:
     return found
 
 
+def missing_points(folder: Path) -> list[str]:
+    """Of a sweep's folder (points/NAME.toml beside the runs): points that have written nothing yet."""
+    names = sorted(path.stem for path in (folder / "points").glob("*.toml"))
+    return [name for name in names if not (folder / name / "run.h5").is_file()]
+
+
 def _labels(configs: list[dict[str, Any]], axes: Sequence[str]) -> list[str]:
     short = {a: a.rsplit(".", 1)[-1] for a in axes}
     twice = {v for v in short.values() if list(short.values()).count(v) > 1}
