@@ -33,7 +33,7 @@ def _tree(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from deepsearch_analysis.compare import write_comparison
-    from deepsearch_analysis.groups import final_table, find_runs, markdown, read_runs, search_table
+    from deepsearch_analysis.groups import final_table, find_runs, markdown, missing_points, read_runs, search_table
     from deepsearch_analysis.html import number
 
     sweep = options.command == "sweep"
@@ -41,6 +41,9 @@ def _compare(options: argparse.Namespace) -> None:
     runs = read_runs(folders, options.by)
     if not sweep and runs.warnings and len(runs.table) < len(folders):
         raise RunError(runs.warnings[0])
+    if sweep and (missing := missing_points(options.folder)):
+        shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+        runs.warnings.append(f"{len(missing)} points of the sweep have no run.h5 yet: {shown}")
     for line in runs.warnings:
         print(f"warning: {line}", file=sys.stderr)
     print(markdown(final_table(runs), number), markdown(search_table(runs), number), sep="\n\n", end="\n\n")

@@ -46,5 +46,6 @@ def summary(run: Run) -> str:
     for rank in data.ranks:
         total = sum(rank.seconds.values())
         add(f"time of {rank.who}", ", ".join(f"{p} {100 * s / total:.0f} %" for p, s in rank.seconds.items() if s > 0))
+    lines += [f"  note: {note}" for note in run.notes]
     lines += [f"  warning: {w}" for w in shapes.warnings]
     return "\n".join(lines)

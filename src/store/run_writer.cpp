@@ -101,7 +101,7 @@ void RunWriter::Impl::write_ranks(const RunInfo& info) {
     ranks.append(
         RankLine{static_cast<int32_t>(rank), fixed_text<16>(info.roles[rank]), fixed_text<128>(info.hosts[rank])});
   }
-  ranks.write();
+  ranks.publish();
   ranks.close();
 }
 

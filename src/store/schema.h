@@ -27,6 +27,7 @@ struct ColumnSchema {
   std::string description;
   bool optional = false;  // some files of version 1.0 lack it: it reads as fill values then
   bool deflates = true;   // false: measurements to the last bit, noise that deflate hardly shrinks
+  bool noise = false;     // no repeats worth searching for (store/chunk_deflate.h)
 };
 
 struct TableSchema {
