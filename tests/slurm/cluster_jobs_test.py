@@ -68,7 +68,8 @@ def test_two_jobs_on_the_same_nodes_by_srun_and_by_mpirun(folder):
 
 
 def test_a_disturbed_job_comes_back_to_the_same_bits(folder, whole):
-    """Requeued, signalled, a rank killed (of a job with learner nodes of another kind): jobs side by side."""
+    """Requeued, signalled, a rank killed (of a job with learner nodes of another kind), and, slow, Slurm's process of
+    the step on a node: jobs side by side."""
     assert_gradients(whole)
     signal_site = ("--site-set", "site.signal=INT")
     kinds = {
@@ -78,6 +79,8 @@ def test_a_disturbed_job_comes_back_to_the_same_bits(folder, whole):
     }
     if os.environ.get("DEEPSEARCH_SLOW_TESTS"):
         kinds["signalled-mpirun"] = ("--nodes", 2, *ONE_RANK, "--site-set", "site.launcher=mpirun")
+        # srun does not notice, and the other rank only after some silence.
+        kinds["stepd-killed"] = ("--nodes", 2, *ONE_RANK, "--set", "ranks.stuck_seconds=15")
     jobs = {name: submit(folder, name, *more, config="long.toml") for name, more in kinds.items()}
     waiting = set(jobs)
     while waiting:
@@ -107,6 +110,8 @@ def disturb(name, job, path):
         run("scontrol", "requeue", job)
     elif name == "killed":
         kill_one_rank(path)
+    elif name == "stepd-killed":
+        os.kill(max(map(int, run("pgrep", "-f", rf"^slurmstepd: \[{job}\.0\]").stdout.split())), signal.SIGKILL)
     else:
         run("scancel", "--batch", f"--signal={'INT' if name == 'signalled' else 'USR1'}", job)
 
