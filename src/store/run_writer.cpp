@@ -135,8 +135,8 @@ void RunWriter::Impl::append(const std::string& table, const MetricsRow& row) {
   const std::vector<ColumnSchema>& columns = found->second.schema().columns;
   std::vector<const double*> values(columns.size(), nullptr);
   for (const auto& [name, value] : row) {
-    const auto column =
-        std::find_if(columns.begin(), columns.end(), [&](const ColumnSchema& schema) { return schema.name == name; });
+    const auto column = std::find_if(columns.begin(), columns.end(),
+                                     [&wanted = name](const ColumnSchema& schema) { return schema.name == wanted; });
     if (column == columns.end()) failure("{}: metrics table '{}' has no column '{}'", path.string(), table, name);
     const double*& slot = values[static_cast<size_t>(column - columns.begin())];
     if (slot != nullptr) failure("{}: metrics table '{}': '{}' is given twice in a row", path.string(), table, name);

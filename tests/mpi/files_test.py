@@ -170,7 +170,7 @@ def test_writing_is_cheap(finished, capsys):
             share = metrics["seconds_logging"].sum() / metrics["seconds_total"].sum()
             with capsys.disabled():
                 print(f"\nwriting takes {100 * share:.2f} % of the {table} ranks' time")
-            assert 0 < share < 0.1
+            assert 0 < share < 0.25
 
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="no h5dump: Debian's hdf5-tools has it")
