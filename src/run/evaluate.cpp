@@ -201,13 +201,15 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
     if (!world.is_coordinator()) return;
     const std::string state = evaluation_state(rank.config, rank.benchmarks);
     rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume);
+    // Without a configuration nothing has begun: there may be logs of the script that starts it.
+    if (!fs::exists(rank.folder / "config.toml")) rank.folder_state = FolderState::kFresh;
     if (rank.folder_state == FolderState::kResumed) {
       check_same_evaluation(rank.folder, rank.config, state);
       rank.attempt = next_attempt(rank.folder);
     }
     fs::remove(rank.folder / "table.md");  // of an earlier evaluation
-    write_file_atomically(rank.folder / "config.toml", config_text(rank.config));
     write_file_atomically(rank.folder / "evaluation.json", state);
+    write_file_atomically(rank.folder / "config.toml", config_text(rank.config));
   });
   std::string known = std::to_string(rank.attempt);
   world.broadcast_text(known, world.coordinator_rank());

@@ -72,7 +72,8 @@ void check_model(const Config& config, const ModelConfig& model, const Language&
               language.language_name());
   }
   if (model.max_positions < longest) {
-    bad_input("[model].path {}: it has {} positions, but {}", config.model.path, model.max_positions, need);
+    bad_input("[model].path {}: it has {} positions, but {} (in an evaluation [evaluate].max_tokens sets them)",
+              config.model.path, model.max_positions, need);
   }
 }
 

@@ -57,7 +57,7 @@ flush_seconds = 0.2
 def launch(ranks, *arguments, code=0):
     mpi = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
     start = [*(mpi if ranks > 1 else []), DEEPSEARCH, *map(str, arguments)]
-    report = subprocess.run(start, capture_output=True, text=True, timeout=110, check=False)
+    report = subprocess.run(start, capture_output=True, text=True, timeout=300, check=False)
     assert report.returncode == code, f"{report.stdout}\n{report.stderr}"
     return report
 
