@@ -206,7 +206,7 @@ def test_stages_follow_each_other(folder):
 
 
 def has_command(name):
-    return f"deepsearch {name} " in run(DEEPSEARCH, name, "--help").stdout
+    return f" {name} [OPTIONS]" in run(DEEPSEARCH, name, "--help").stdout
 
 
 @pytest.mark.skipif(not has_command("evaluate"), reason="deepsearch evaluate is not a command of this program")
