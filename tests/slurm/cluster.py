@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from common import REPO, run
+from common import REPO, deepsearch, replaced, run, table, write
 
 PATIENCE = 120
 BASE = Path(os.environ["SLURM_CONF"]).parent  # shared by both nodes, gone with the cluster
@@ -81,3 +81,16 @@ def submit(folder, name, *more, config="config.toml"):
     report = run(REPO / "jobs/submit.sh", folder / config, "--run", folder / name, "--site", site, *more)
     assert "watch it" in report.stdout
     return re.search(r"^job (\d+)", report.stdout)[1], folder / name
+
+
+SMALL = {"problems = 120": "problems = 40", "minibatch_problems = 40": "minibatch_problems = 20"}
+
+
+def small_sweep(folder, sweep, name):
+    """A sweep file over small runs."""
+    write(folder, replaced((folder / "config.toml").read_text(), SMALL), "small.toml")
+    return write(folder, replaced(sweep, {'"config.toml"': '"small.toml"'}), name)
+
+
+def sweep_states(out):
+    return {name: row[0] for name, row in table(deepsearch("sweep", "status", out).stdout).items()}

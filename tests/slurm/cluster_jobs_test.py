@@ -39,9 +39,10 @@ ENDLESS = ("--set", "learn.steps=100000", "--set", "learn.checkpoint_every=1", "
 
 
 @pytest.fixture(scope="module", autouse=True)
-def limited(folder):
+def limited(folder, queued_sweep):
     """A job that Slurm ends by its time limit, and that goes on then. It runs beside the first tests, since Slurm looks
     for such jobs only every half minute, and would run on for ever."""
+    del queued_sweep  # begins before
     limits = ("--time", "00:01:00", "--site-set", "site.signal=USR2")
     job, path = submit(folder, "limited", "--nodes", 2, *ONE_RANK, *limits, *ENDLESS, config="long.toml")
     yield job, path
@@ -206,7 +207,7 @@ def test_stages_follow_each_other(folder):
 
 
 def has_command(name):
-    return f"deepsearch {name} " in run(DEEPSEARCH, name, "--help").stdout
+    return f" {name} [OPTIONS]" in run(DEEPSEARCH, name, "--help").stdout
 
 
 @pytest.mark.skipif(not has_command("evaluate"), reason="deepsearch evaluate is not a command of this program")

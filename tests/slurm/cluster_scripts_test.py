@@ -81,8 +81,8 @@ def test_gpu_check_as_a_job_says_that_there_is_no_gpu(folder):
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine may have a GPU: the whole check would run")
     out = folder / "gpu"
-    words = ("sbatch", "--parsable", f"--output={folder}/gpu-%j.txt", f"--chdir={REPO}")
-    job = run(*words, REPO / "slurm/gpu_check.sbatch", "--out", out).stdout.strip()
+    words = ("sbatch", "--parsable", f"--output={folder}/gpu-%j.txt", REPO / "slurm/gpu_check.sbatch", "--out", out)
+    job = run(*words, cwd=REPO).stdout.strip()
     wait_for("its end", lambda: squeue(job, "%T") not in {"PENDING", "RUNNING", "COMPLETING"})
     assert squeue(job, "%T") == "FAILED"
     assert "found no GPU" in (out / "report.txt").read_text()
@@ -93,4 +93,4 @@ def test_shellcheck_is_content():
     if not shellcheck:
         pytest.skip("shellcheck is not here (jobs/setup.sh installs it)")
     scripts = [*(REPO / "slurm").glob("*.s*h"), *(REPO / "jobs").glob("*.sh"), *(REPO / "tests/slurm").glob("*.sh")]
-    run(shellcheck, "-x", *scripts, *SCRIPTS)
+    run(shellcheck, "-x", *scripts, *SCRIPTS, cwd=REPO)

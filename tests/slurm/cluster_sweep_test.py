@@ -16,44 +16,22 @@ from common import (
     run,
     state_of,
     table,
-    write,
 )
 
-from cluster import ONE_RANK, attempts, done, exit_of, over, slow, wait_for
-
-SMALL = {"problems = 120": "problems = 40", "minibatch_problems = 40": "minibatch_problems = 20"}
+from cluster import ONE_RANK, attempts, done, exit_of, over, slow, small_sweep, sweep_states, wait_for
 
 
-def states(out):
-    return {name: row[0] for name, row in table(deepsearch("sweep", "status", out).stdout).items()}
-
-
-def small(folder, sweep, name):
-    """A sweep file over small runs."""
-    write(folder, replaced((folder / "config.toml").read_text(), SMALL), "small.toml")
-    return write(folder, replaced(sweep, {'"config.toml"': '"small.toml"'}), name)
-
-
-def test_a_sweep_tells_the_truth_and_retries_what_failed(folder):
+def test_a_sweep_tells_the_truth_and_retries_what_failed(folder, queued_sweep):
     """Six points, two seeds each; one of the twelve is made to fail."""
-    sweep = small(folder, SWEEP, "six.toml")
-    out = folder / "sweep"
-    bad = "w3-lr0.001-s2"
-    run("scontrol", "update", "PartitionName=all", "State=DOWN")  # nothing starts before the trap is set
-    site = ("--site", folder / "site.toml", *ONE_RANK)
-    report = deepsearch("sweep", "submit", sweep, "--out", out, *site, "--most", 4)
-    assert "12 points" in report.stdout
-    (out / bad).mkdir()
-    (out / bad / "parts").write_text("in the way")
-    assert list(states(out).values()) == ["queued"] * 12
-    run("scontrol", "update", "PartitionName=all", "State=UP")
+    sweep, out, bad = queued_sweep
     wait_for("the array's end", over("deepsearch-six"))
     status = deepsearch("sweep", "status", out).stdout
-    found = states(out)
+    found = sweep_states(out)
     assert found.pop(bad) == "failed", status
     assert set(found.values()) == {"done"}, status
     assert "11 done, 1 failed" in status and "parts" in status
-    assert "sweep retry" in refused("sweep", "submit", sweep, "--out", out, *site)
+    again = ("sweep", "submit", sweep, "--out", out, "--site", folder / "site.toml", *ONE_RANK)
+    assert "sweep retry" in refused(*again)
     (out / bad / "parts").unlink()
     assert ": 1 points" in deepsearch("sweep", "retry", out).stdout
     wait_for("the retry", done(out / bad))
@@ -81,10 +59,10 @@ def check_analysis(out):
 @slow
 def test_halving_by_jobs_that_follow_the_arrays(folder):
     text = replaced(SWEEP, {"seeds = [1, 2]": "seeds = [1]", "[2, 3, 4]": "[2, 4]"})
-    sweep = small(folder, text + "\n[halving]\nrungs = [2, 4]\nkeep = 0.5\n", "halved.toml")
+    sweep = small_sweep(folder, text + "\n[halving]\nrungs = [2, 4]\nkeep = 0.5\n", "halved.toml")
     out = folder / "halved"
     deepsearch("sweep", "submit", sweep, "--out", out, "--site", folder / "site.toml", *ONE_RANK)
-    wait_for("the last rung", lambda: "queued" not in states(out).values() and done_points(out))
+    wait_for("the last rung", lambda: "queued" not in sweep_states(out).values() and done_points(out))
     rows = table(deepsearch("sweep", "status", out).stdout)
     assert sorted((row[0], row[2]) for row in rows.values()) == [
         *(("done", str(STEPS)), ("dropped", "2"), ("dropped", "2"), ("dropped", "4"))
@@ -95,4 +73,4 @@ def test_halving_by_jobs_that_follow_the_arrays(folder):
 
 
 def done_points(out):
-    return [name for name, state in states(out).items() if state == "done"]
+    return [name for name, state in sweep_states(out).items() if state == "done"]

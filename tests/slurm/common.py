@@ -76,13 +76,14 @@ def replaced(text, changes):
     return text
 
 
-def run(*words, code=0, timeout=120, **environment):
+def run(*words, code=0, timeout=120, cwd=None, **environment):
     report = subprocess.run(
         [*map(str, words)],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
     assert code is None or report.returncode == code, f"{words}\n{report.stdout}\n{report.stderr}"

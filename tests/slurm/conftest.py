@@ -1,7 +1,7 @@
 """What several test files here start from."""
 
 import pytest
-from common import deepsearch, replaced, warm_start, write
+from common import SWEEP, deepsearch, replaced, run, warm_start, write
 
 # Long enough to be disturbed in the middle.
 LONG = {
@@ -37,3 +37,20 @@ def whole(folder):
     path = folder / "whole"
     deepsearch("train", folder / "long.toml", "--run", path)
     return path
+
+
+@pytest.fixture(scope="session")
+def queued_sweep(folder):
+    """Six points, two seeds each, of which one will fail, as a job array that runs beside the other tests: the sweep's
+    file, its folder and the point's name."""
+    from cluster import ONE_RANK, small_sweep, sweep_states
+
+    sweep, out, bad = small_sweep(folder, SWEEP, "six.toml"), folder / "sweep", "w3-lr0.001-s2"
+    run("scontrol", "update", "PartitionName=all", "State=DOWN")  # nothing starts before the trap is set
+    site = ("--site", folder / "site.toml", *ONE_RANK)
+    assert "12 points" in deepsearch("sweep", "submit", sweep, "--out", out, *site, "--most", 4).stdout
+    (out / bad).mkdir()
+    (out / bad / "parts").write_text("in the way")
+    assert list(sweep_states(out).values()) == ["queued"] * 12
+    run("scontrol", "update", "PartitionName=all", "State=UP")
+    return sweep, out, bad

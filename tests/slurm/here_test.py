@@ -64,6 +64,15 @@ def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path, warm):
     assert state_of(path)[0] == "interrupted"
 
 
+@pytest.mark.parametrize(("first", "code"), [(2, 2), (75, 75), (1, 143)])
+def test_the_rank_that_ends_first_tells_the_exit_code(tmp_path, first, code):
+    """srun ends the others then, and returns the highest of all codes."""
+    says = f"srun: error: n2: task 1: Exited with exit code {first}\nsrun: error: n1: task 0: Terminated"
+    words = ("bash", "-c", f"echo '{says}'; exit 143")
+    run(REPO / "slurm/attempt.sh", tmp_path / "run", *words, code=code)
+    assert (tmp_path / "run/log/attempt-1/exit").read_text().split()[0] == str(code)
+
+
 def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path, warm):
     small(tmp_path, warm)
     sweep = write(tmp_path, SWEEP.replace("[2, 3, 4]", "[2, 3]"), "sweep.toml")
