@@ -88,7 +88,7 @@ TEST_P(CostOfTrees, IsPrinted) {
 
 // The limits that were set for the format: bytes a token at the default precision, and memory, for large trees too.
 TEST_F(StoreTest, TokensAndMemoryStayWithinTheirLimits) {
-  for (const auto& [trees, nodes, step_tokens] : {std::array{60, 1000, 10}, std::array{2, 10000, 40}}) {
+  for (const auto& [trees, nodes, step_tokens] : {std::array{20, 1000, 10}, std::array{1, 10000, 40}}) {
     const StoreBenchResult result = bench_store(
         {.folder = folder_, .trees = trees, .nodes = nodes, .step_tokens = step_tokens, .part = {.mantissa_bits = 12}});
     EXPECT_LE(result.token_bytes + result.version_bytes, 8.0);

@@ -75,7 +75,7 @@ constexpr uint64_t kMemory = uint64_t{4} << 30;
 
 int trials() {
   const char* wanted = std::getenv("DEEPSEARCH_FUZZ_TRIALS");
-  return wanted == nullptr ? 120 : std::atoi(wanted);
+  return wanted == nullptr ? 60 : std::atoi(wanted);
 }
 
 uint64_t fuzz_seed() {
