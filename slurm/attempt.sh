@@ -60,8 +60,11 @@ fi
 
 say "attempt $number: $*"
 # A session of its own: what a terminal or Slurm sends to the group of this shell is passed on below, once.
-setsid "$@" --logs "$attempt" >"$attempt/output.txt" 2>&1 </dev/null &
-child=$!
+start() {
+    setsid "$@" --logs "$attempt" >>"$attempt/output.txt" 2>&1 </dev/null &
+    child=$!
+}
+start "$@"
 asked=
 # shellcheck disable=SC2317 # called by the traps
 stop() {
@@ -80,10 +83,21 @@ if [ -z "${SLURM_JOB_ID:-}" ] && [ -z "${DEEPSEARCH_QUIET:-}" ]; then
     show=$!
 fi
 code=0
+again=2
 while true; do
     wait "$child"
     code=$?
-    if ! kill -0 "$child" 2>/dev/null; then break; fi
+    if kill -0 "$child" 2>/dev/null; then continue; fi
+    # A node that lost its slurmstepd does not start a step of the same number, which the job's requeueing gave: srun's
+    # next has another.
+    if [ $code = 0 ] || [ -n "$asked" ] || [ $again = 0 ] || [ -z "${SLURM_JOB_ID:-}" ] ||
+        ! grep -aq 'aborted before step completely launched' "$attempt/output.txt"; then
+        break
+    fi
+    again=$((again - 1))
+    say "srun could not start the ranks: once more. $(grep -a 'launch failed' "$attempt/output.txt" | tail -n 1)"
+    mv "$attempt/output.txt" "$attempt/output-not-started-$again.txt"
+    start "$@"
 done
 if [ -n "$show" ]; then wait "$show"; fi
 # srun ends the other ranks when the first is gone, and returns the highest of all codes: the first one tells why.
