@@ -139,7 +139,7 @@ start_network() {
 }
 
 # start_node NAME. Not `ip netns exec`: it mounts /sys anew, and slurmd then fails on cgroups. Shared memory wants a
-# /dev/shm of the node's own, srun --mpi=pmix a /tmp of its own.
+# /dev/shm of the node's own, srun --mpi=pmix a /tmp of its own; a checkout below /tmp is seen there all the same.
 start_node() {
     local name=$1
     if alive "$BASE/$name/slurmd.pid"; then return; fi
@@ -151,8 +151,12 @@ start_node() {
             hostname "$2"
             mount --bind "$1/hosts" /etc/hosts
             mount -t tmpfs -o size=1g tmpfs /dev/shm
-            mount --bind "$1/$2/tmp" /tmp
-            cd / && exec slurmd -f "$1/slurm.conf"' _ "$BASE" "$name" \
+            case $3 in /tmp/*)
+                mkdir -p "$1/$2$3"
+                mount --bind "$3" "$1/$2$3" ;;
+            esac
+            mount --rbind "$1/$2/tmp" /tmp
+            cd / && exec slurmd -f "$1/slurm.conf"' _ "$BASE" "$name" "$(realpath "$(dirname "$0")/../..")" \
         </dev/null >"$BASE/log/start-$name.log" 2>&1 || die "slurmd on $name did not start: $(tail -n 3 "$BASE/log/start-$name.log")"
 }
 

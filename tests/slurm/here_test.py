@@ -145,9 +145,12 @@ def test_shipped_sweeps_are_plans(name):
     assert "points" in deepsearch("sweep", "plan", REPO / f"configs/sweeps/{name}.toml").stdout
 
 
+ANYWHERE = ("--site-set", "site.node_local=[]")  # this checkout may lie below /tmp
+
+
 def test_dry_run_prints_script_and_rank_map(tmp_path):
     config = small(tmp_path)
-    report = deepsearch("submit", config, "--run", REPO / "runs/none", "--nodes", 2, "--dry-run")
+    report = deepsearch("submit", config, "--run", REPO / "runs/none", "--nodes", 2, "--dry-run", *ANYWHERE)
     assert "#SBATCH --nodes=2" in report.stdout and "--kill-on-bad-exit=1" not in report.stdout
     assert "# node 2         ranks 4-7        search ranks 4-6, learner 0 (0 coordinates)" in report.stdout
     assert run("bash", "-n", write(tmp_path, report.stdout, "job.sh")).stderr == ""
