@@ -233,6 +233,7 @@ size_t TableWriter::memory_bytes() const {
 }
 
 void TableWriter::close() {
+  publish();
   for (size_t index = 0; index < columns_.size(); ++index) columns_[index].dataset.close(column_place(index));
 }
 

@@ -54,7 +54,7 @@ class TableWriter {
   // Everything to the file, the last column after all others: a reader that goes by the last column's length sees only
   // whole lines.
   void publish();
-  void close();
+  void close();  // publishes first
 
  private:
   struct Column {

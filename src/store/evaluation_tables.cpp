@@ -13,7 +13,6 @@ template <class Line>
 void write_table(hid_t file, const Hdf5Place& place, const char* path, const std::vector<Line>& lines) {
   TableWriter table(file, place, table_schema(evaluation_tables(), path));
   table.append(std::span<const Line>(lines));
-  table.write();
   table.close();
 }
 
