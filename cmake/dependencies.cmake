@@ -7,6 +7,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 set(HDF5_PREFER_PARALLEL OFF)
 find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(ZLIB REQUIRED)
 find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 find_path(CEREAL_INCLUDE cereal/cereal.hpp REQUIRED)
 
@@ -48,7 +49,7 @@ target_link_libraries(deepsearch_mpfr INTERFACE ${MPFR_LIBRARY} ${GMPXX_LIBRARY}
 
 add_library(deepsearch_hdf5 INTERFACE)
 target_include_directories(deepsearch_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+target_link_libraries(deepsearch_hdf5 INTERFACE ${HDF5_C_LIBRARIES} ZLIB::ZLIB)
 
 add_library(deepsearch_tomlplusplus INTERFACE)
 target_include_directories(deepsearch_tomlplusplus SYSTEM INTERFACE ${TOMLPLUSPLUS_INCLUDE})

@@ -9,6 +9,7 @@
 #
 #   OUT/run.sh deepsearch bench …         finds PyTorch's libraries (python3 -c 'import torch', or $LIBTORCH)
 #   OUT/jobs/gpu_check.sh                 everything that needs a GPU, and a report
+#   sbatch OUT/slurm/gpu_check.sbatch     the same as a Slurm job, from OUT
 set -euo pipefail
 # shellcheck source=jobs/common.sh
 source "$(dirname "$0")/common.sh"
@@ -18,7 +19,7 @@ LIMIT_MB=60
 while [ $# -gt 0 ]; do
     case $1 in
     --build) BUILD=${2:?--build needs a folder} && shift 2 ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 0 ;;
     -*) die "unknown option '$1' (try --help)" ;;
     *) OUT=$1 && shift ;;
     esac
@@ -46,7 +47,7 @@ libraries_of() {
 }
 
 rm -rf "$OUT"
-mkdir -p "$OUT/bin" "$OUT/lib" "$OUT/jobs"
+mkdir -p "$OUT/bin" "$OUT/lib" "$OUT/jobs" "$OUT/slurm"
 cp "${PROGRAMS[@]}" "$OUT/bin/"
 
 say "Open MPI: plugins and texts"
@@ -68,6 +69,7 @@ libraries_of "${PROGRAMS[@]}" "${TAKEN[@]}" | while read -r name path; do cp -L 
 find "$OUT/bin" "$OUT/lib" "$OUT/openmpi" -type f \( -perm -u+x -o -name '*.so*' \) -exec strip --strip-unneeded {} +
 
 cp "$REPO/jobs/gpu_check.sh" "$OUT/jobs/"
+cp "$REPO/slurm/gpu_check.sbatch" "$OUT/slurm/"
 cat >"$OUT/run.sh" <<'EOF'
 #!/usr/bin/env bash
 # run.sh PROGRAM [ARGUMENT…]: a program of this bundle with the bundle's libraries, PyTorch's and CUDA's.

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What needs a GPU: the tests of engine and learner, memory and race checks, and timings. From a bundle (jobs/bundle.sh) or
-# a checkout that is built. Under 8 minutes; exit code 1 when anything fails.
+# What needs a GPU: the tests of engine and learner, memory and race checks, a short whole run whose gradients go through
+# NCCL, and timings. From a bundle (jobs/bundle.sh) or a checkout that is built. Under 8 minutes; exit code 1 when
+# anything fails.
 #
 #   jobs/gpu_check.sh [--out DIR] [--no-sanitizer]      (default: gpu_check)
+#   sbatch [--partition=…] slurm/gpu_check.sbatch [the same]      as a Slurm job
 #
 # DIR/report.txt tells what was run, how it ended, and the figures; the full output of each step lies beside it.
 # --no-sanitizer is for machines without compute-sanitizer, whose absence is an error otherwise.
@@ -14,7 +16,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --out) OUT=${2:?--out needs a folder} && shift 2 ;;
     --no-sanitizer) SANITIZE=0 && shift ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) echo "error: unknown option '$1' (try --help)" >&2 && exit 2 ;;
     esac
 done
@@ -93,6 +95,48 @@ checked() {
 checked tests 90 '*gpu*' "${TESTS[@]}"
 read -r -a LEARNER <<<"$(program test_learn)"
 checked learner 60 'GpuLearner.*' "${LEARNER[@]}"
+
+# A short whole run on the GPU, with all of NCCL that one rank can use.
+cat >"$OUT/run.toml" <<'TOML'
+[task]
+name = "bag"
+sizes = [2]
+
+[model]
+hidden_size = 64
+n_layers = 2
+n_heads = 2
+n_kv_heads = 1
+intermediate_size = 128
+max_positions = 64
+
+[search]
+step_tokens = 0
+max_depth = 0
+width = 3
+trajectories = 3
+
+[sft]
+steps = 300
+
+[learn]
+steps = 6
+problems = 120
+minibatch_problems = 40
+overlong_penalty = 0.0
+
+[eval]
+every = 3
+problems = 32
+samples = 4
+TOML
+# whole_run PROGRAM…
+whole_run() {
+    "$@" sft "$OUT/run.toml" --out "$OUT/base" --force &&
+        "$@" train "$OUT/run.toml" --run "$OUT/run" --force --set model.path="$OUT/base" \
+            --set engine.device=cuda --set ranks.transport=nccl
+}
+step run 60 'gradients: |engine: |held-out|error' bash -c "$(declare -f whole_run); OUT=${OUT@Q}; whole_run ${DEEPSEARCH[*]@Q}"
 
 if [ $SANITIZE = 1 ]; then
     SANITIZER=$(find_sanitizer)

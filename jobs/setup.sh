@@ -40,7 +40,7 @@ clang_runtime() {
 }
 
 DEBIAN_PACKAGES=(build-essential cmake ninja-build ccache git unzip pkg-config python3 python3-venv python3-pip
-    libopenmpi-dev openmpi-bin libhdf5-dev hdf5-tools libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev
+    libopenmpi-dev openmpi-bin libhdf5-dev zlib1g-dev hdf5-tools libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev
     nlohmann-json3-dev libcereal-dev libpcre2-dev libutf8proc-dev libgmp-dev libmpfr-dev libgtest-dev libgmock-dev
     clang clang-format "$(clang_runtime)" shellcheck)
 if [ $BROWSER = 1 ]; then DEBIAN_PACKAGES+=(chromium); fi

@@ -60,8 +60,11 @@ fi
 
 say "attempt $number: $*"
 # A session of its own: what a terminal or Slurm sends to the group of this shell is passed on below, once.
-setsid "$@" --logs "$attempt" >"$attempt/output.txt" 2>&1 </dev/null &
-child=$!
+start() {
+    setsid "$@" --logs "$attempt" >>"$attempt/output.txt" 2>&1 </dev/null &
+    child=$!
+}
+start "$@"
 asked=
 # shellcheck disable=SC2317 # called by the traps
 stop() {
@@ -80,12 +83,31 @@ if [ -z "${SLURM_JOB_ID:-}" ] && [ -z "${DEEPSEARCH_QUIET:-}" ]; then
     show=$!
 fi
 code=0
+again=2
 while true; do
     wait "$child"
     code=$?
-    if ! kill -0 "$child" 2>/dev/null; then break; fi
+    if kill -0 "$child" 2>/dev/null; then continue; fi
+    # A node that lost its slurmstepd does not start a step of the same number, which the job's requeueing gave: srun's
+    # next has another.
+    if [ $code = 0 ] || [ -n "$asked" ] || [ $again = 0 ] || [ -z "${SLURM_JOB_ID:-}" ] ||
+        ! grep -aq 'aborted before step completely launched' "$attempt/output.txt"; then
+        break
+    fi
+    again=$((again - 1))
+    say "srun could not start the ranks: once more. $(grep -a 'launch failed' "$attempt/output.txt" | tail -n 1)"
+    mv "$attempt/output.txt" "$attempt/output-not-started-$again.txt"
+    start "$@"
 done
 if [ -n "$show" ]; then wait "$show"; fi
+# srun ends the other ranks when the first is gone, and returns the highest of all codes: the first one tells why.
+case $code in
+0 | 2 | 75) ;;
+*)
+    first=$(grep -aoE '^srun: error: .* Exited with exit code [0-9]+' "$attempt/output.txt" | head -n 1)
+    case ${first##* } in 2 | 75) code=${first##* } ;; esac
+    ;;
+esac
 
 reason() {
     case $code in
@@ -98,37 +120,37 @@ reason() {
     echo "$code"
     reason
 } >"$attempt/.exit" && mv "$attempt/.exit" "$attempt/exit"
-if [ $code = 0 ]; then
+if [ "$code" = 0 ]; then
     date '+%F %T' >"$logs/.done" && mv "$logs/.done" "$logs/done"
     say "all steps are done"
     exit 0
 fi
 say "attempt $number ended with exit code $code${asked:+ after $asked}. $(reason)"
 
-if [ $code = 75 ] && [ -n "${DEEPSEARCH_UNTIL:-}" ]; then
+if [ "$code" = 75 ] && [ -n "${DEEPSEARCH_UNTIL:-}" ]; then
     reached=$(newest_checkpoint)
     if [ "$((10#${reached##*step-}))" -ge "$DEEPSEARCH_UNTIL" ]; then
         say "step $DEEPSEARCH_UNTIL is reached: the sweep decides whether it goes on"
         exit 0
     fi
 fi
-if [ -z "${SLURM_JOB_ID:-}" ] || [ "${DEEPSEARCH_REQUEUE:-1}" = 0 ]; then exit $code; fi
+if [ -z "${SLURM_JOB_ID:-}" ] || [ "${DEEPSEARCH_REQUEUE:-1}" = 0 ]; then exit "$code"; fi
 # Cancelled, or requeued by Slurm: then it is completing, and what follows is not for this script to decide.
 state=$(timeout 30 squeue -h -j "$SLURM_JOB_ID" -o %T 2>/dev/null | head -n 1)
-if [ "$state" != RUNNING ]; then exit $code; fi
-if [ $code = 2 ] || [ $code = 130 ]; then exit $code; fi
-if [ $code != 75 ]; then
+if [ "$state" != RUNNING ]; then exit "$code"; fi
+if [ "$code" = 2 ] || [ "$code" = 130 ]; then exit "$code"; fi
+if [ "$code" != 75 ]; then
     failures=0
     if [ "$(newest_checkpoint)" = "$before" ]; then failures=$(cat "$logs/failures" 2>/dev/null || echo 0); fi
     failures=$((failures + 1))
     echo "$failures" >"$logs/failures"
     if [ $failures -ge "${DEEPSEARCH_MAX_FAILURES:-3}" ]; then
         say "failed $failures times in a row without a new checkpoint: given up"
-        exit $code
+        exit "$code"
     fi
 else
     rm -f "$logs/failures"
 fi
 say "requeueing job $SLURM_JOB_ID (restarts so far: ${SLURM_RESTART_COUNT:-0})"
 timeout 60 scontrol requeue "${SLURM_HET_JOB_ID:-$SLURM_JOB_ID}" || say "scontrol requeue failed: submit again, the run goes on"
-exit $code
+exit "$code"

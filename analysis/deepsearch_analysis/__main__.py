@@ -33,7 +33,7 @@ def _tree(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from deepsearch_analysis.compare import write_comparison
-    from deepsearch_analysis.groups import final_table, find_runs, markdown, read_runs, search_table
+    from deepsearch_analysis.groups import final_table, find_runs, markdown, missing_points, read_runs, search_table
     from deepsearch_analysis.html import number
 
     sweep = options.command == "sweep"
@@ -41,11 +41,23 @@ def _compare(options: argparse.Namespace) -> None:
     runs = read_runs(folders, options.by)
     if not sweep and runs.warnings and len(runs.table) < len(folders):
         raise RunError(runs.warnings[0])
+    if sweep and (missing := missing_points(options.folder)):
+        shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+        runs.warnings.append(f"{len(missing)} points of the sweep have no run.h5 yet: {shown}")
     for line in runs.warnings:
         print(f"warning: {line}", file=sys.stderr)
     print(markdown(final_table(runs), number), markdown(search_table(runs), number), sep="\n\n", end="\n\n")
     out = options.out or (options.folder if sweep else Path())
     _say(write_comparison(runs, out, metric=options.metric, sweep=sweep))
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.cost import read_learning
+    from deepsearch_analysis.cost_page import write_cost
+    from deepsearch_analysis.groups import find_runs
+
+    runs = [read_learning(folder) for folder in find_runs(options.folder)]
+    _say(write_cost(runs, options.ours, options.targets, options.out or options.folder))
 
 
 def _watch(options: argparse.Namespace) -> None:
@@ -119,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
                          "search.width,search.order (default: all that differ, except seeds and machines)")  # fmt: skip
         own.add_argument("--metric", choices=("pass_at_1", "pass_at_k"), default="pass_at_1")
         out(own, where)
+    cost = command(
+        "cost", _cost, "cost to the same held-out accuracy, method against method, over base policies", run=False
+    )
+    cost.add_argument("folder", type=Path, help="holds run folders named METHOD-…, at any depth")
+    cost.add_argument("--ours", required=True, help="the method that the others are divided by")
+    cost.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
+                      help="accuracies, as 0.05,0.1 (default: 0.05,0.1,0.2,0.3,0.5)")  # fmt: skip
+    out(cost, "the folder")
     watch = command("watch", _watch, "a running job in the terminal, until it ends")
     watch.add_argument("--seconds", type=_positive, default=2.0, help="between two looks")
     watch.add_argument("--once", action="store_true", help="print once and leave")

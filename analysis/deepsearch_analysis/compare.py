@@ -110,7 +110,8 @@ def _scaled(values: pd.Series, *, numeric: bool) -> tuple[np.ndarray, list[tuple
     return np.array([place[v] for v in values]), [(place[v], str(v)) for v in different]
 
 
-def _image(draw: object, size: tuple[float, float], theme: Theme, kind: str) -> bytes:
+def picture(draw: object, size: tuple[float, float], theme: Theme, kind: str) -> bytes:
+    """What `draw(figure, theme)` draws, as svg or png; the same bytes each time."""
     with drawing(theme):
         figure = plt.figure(figsize=size, dpi=110)
         if kind == "svg":
@@ -122,6 +123,16 @@ def _image(draw: object, size: tuple[float, float], theme: Theme, kind: str) -> 
         )
         plt.close(figure)
     return out.getvalue()
+
+
+def page_of(heading: str, body: list[str]) -> str:
+    """A self-contained page."""
+    css = (PAGES / "report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escaping.escape(heading)}</title><style>{css}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
 
 
 def write_tables(tables: dict[str, pd.DataFrame], out: Path) -> list[Path]:
@@ -164,18 +175,12 @@ def write_comparison(runs: Runs, out: Path, *, metric: str = "pass_at_1", sweep:
         )
     paths = []
     for label, draw, size in pictures:
-        body.append(html.figure(_image(draw, size, LIGHT, "svg"), _image(draw, size, DARK, "svg"), label, wide=True))
+        body.append(html.figure(picture(draw, size, LIGHT, "svg"), picture(draw, size, DARK, "svg"), label, wide=True))
         paths.append(out / f"{name}-{label}.png")
-        write_whole(paths[-1], _image(draw, size, LIGHT, "png"))
+        write_whole(paths[-1], picture(draw, size, LIGHT, "png"))
     headings = {"final": "At the end (mean, 95 % bootstrap interval over runs)", "search": "The search",
                 "effects": "Main effects", "runs": "Every run"}  # fmt: skip
     for key, table in tables.items():
         body.append(f"<h2>{headings[key.split('-', 1)[1]]}</h2>{html.text_table(table)}")
-    css = (PAGES / "report.css").read_text(encoding="utf-8")
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{name} of {len(runs.table)} runs</title><style>{css}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
-    )
-    write_whole(out / f"{name}.html", page.encode())
+    write_whole(out / f"{name}.html", page_of(f"{name} of {len(runs.table)} runs", body).encode())
     return [out / f"{name}.html", *paths, *write_tables(tables, out)]

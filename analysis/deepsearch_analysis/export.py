@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deepsearch_analysis.codes import RunError
+from deepsearch_analysis.evaluation import TABLES, has_evaluation, responses
 from deepsearch_analysis.reader import Run
 
 FORMATS = ("parquet", "jsonl", "tensorboard")
@@ -19,6 +20,10 @@ def tables(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     """Every table under the name of its file, read one at a time."""
     for name in ("learner", "search", "eval"):
         yield f"metrics-{name}", run.metrics(name)
+    if has_evaluation(run):
+        for name in TABLES:
+            yield f"evaluation-{name}", run.evaluation(name)
+        yield "responses", responses(run)
     yield "problems", run.problems.reset_index()
     yield "trees", run.trees.reset_index()
     yield "nodes", run.nodes()

@@ -46,7 +46,7 @@ def trees(run: Run) -> pd.DataFrame:
     """Rows of /trees with `part` (place in run.parts), `row` there and `name`, indexed by their number `tree`."""
     pieces = []
     for place, part in enumerate(run.parts):
-        if part.n_trees:
+        if part.n_trees or (not pieces and part is run.parts[-1]):  # no tree yet: the columns all the same
             own = pd.DataFrame({name: _column(part.trees, name, part.n_trees) for name in part.trees.columns})
             own["part"], own["row"], own["run_attempt"] = place, np.arange(part.n_trees), part.attempt
             own["name"] = [f"{part.name}:{row}" for row in range(part.n_trees)]
@@ -73,7 +73,7 @@ def rows_of_trees(run: Run, name: str, columns: Sequence[str] | None = None) -> 
     pieces: list[dict[str, np.ndarray | pd.Categorical]] = []
     base = 0
     for part in run.parts:
-        if not part.n_trees:
+        if not part.n_trees and (pieces or part is not run.parts[-1]):
             continue
         first, count = _first_of(part, name)
         table: Table = getattr(part, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +96,25 @@ def _row(run: Run, curves: dict[str, stats.Curve]) -> dict[str, Any]:
     return row | {f"tree_{k}" if k != "trees" else k: v for k, v in search_row(run).items()}
 
 
+def _by_numbers(path: Path) -> list[tuple[int, int | str]]:
+    """Orders 2-x before 10-x: a sweep's own order."""
+    return [(0, int(w)) if w.isdigit() else (1, w) for w in re.split(r"(\d+)", str(path))]
+
+
 def find_runs(folder: Path) -> list[Path]:
     """Every folder with a run.h5, at any depth."""
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder")
-    found = sorted(path.parent for path in folder.rglob("run.h5"))
+    found = sorted((path.parent for path in folder.rglob("run.h5")), key=_by_numbers)
     if not found:
         raise RunError(f"{folder}: no run.h5 in it or below")
     return found
+
+
+def missing_points(folder: Path) -> list[str]:
+    """Of a sweep's folder (points/NAME.toml beside the runs): points that have written nothing yet."""
+    names = sorted(path.stem for path in (folder / "points").glob("*.toml"))
+    return [name for name in names if not (folder / name / "run.h5").is_file()]
 
 
 def _labels(configs: list[dict[str, Any]], axes: Sequence[str]) -> list[str]:

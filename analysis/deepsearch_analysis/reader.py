@@ -160,6 +160,12 @@ class Table:
         return _text(self._data[column].attrs.get("description", "")) if column in self._data else ""
 
 
+MISSING_AT_RECORDED = (
+    'Only the paths to recorded trajectories were stored ([store].level = "recorded"): other branches of the trees, '
+    "and what the search did there, are missing."
+)
+
+
 class Part:
     """One parts/*.h5: the trees of one search rank."""
 
@@ -184,6 +190,19 @@ class Part:
         """Of the run, from the name sRRRR-aAA-NNNN; 1 where a name says nothing."""
         found = re.fullmatch(r"s\d+-a(\d+)-\d+", self.name)
         return int(found.group(1)) if found else 1
+
+    def attribute(self, name: str, default: str = "") -> str:
+        return _text(self._file.attrs[name]) if name in self._file.attrs else default
+
+    @property
+    def level(self) -> str:
+        """all: whole trees; recorded: roots and the paths to recorded trajectories only."""
+        return self.attribute("level") or "all"
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Kept of the tokens' log-probabilities and entropies."""
+        return int(self.attribute("mantissa_bits", "23"))
 
     def refresh(self) -> None:
         """Looks at a growing file again."""
@@ -275,6 +294,26 @@ class Run:
                     self.warnings.append(str(error))
         return self._parts
 
+    @property
+    def level(self) -> str:
+        """[store].level: metrics, recorded or all; of a run whose parts differ, the one that holds least."""
+        stored = self.config.get("store", {}).get("level", "all")
+        return "recorded" if any(part.level == "recorded" for part in self.parts) else str(stored)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the files leave out, a line each."""
+        lines = []
+        if self.level == "metrics":
+            lines.append('No trees were stored ([store].level = "metrics").')
+        if self.level == "recorded":
+            lines.append(MISSING_AT_RECORDED)
+        mended = [(f"{part.name}.h5", part.attribute("mended")) for part in self.parts]
+        for name, when in [("run.h5", self.attribute("mended")), *mended]:
+            if when:
+                lines.append(f"{name}: mended {when} after its writer was killed: rows that were not whole are gone.")
+        return lines
+
     @cached_property
     def tokenizer(self) -> Pieces:
         """From a checkpoint of the run, else from the base policy's folder; without words when neither is there."""
@@ -293,6 +332,10 @@ class Run:
     def metrics(self, name: str) -> pd.DataFrame:
         """/metrics/NAME: learner, search or eval."""
         return frames.run_table(self, f"metrics/{name}")
+
+    def evaluation(self, name: str) -> pd.DataFrame:
+        """/evaluation/NAME: benchmarks, scores, problems or samples; empty where the run is no evaluation."""
+        return frames.run_table(self, f"evaluation/{name}")
 
     @cached_property
     def trees(self) -> pd.DataFrame:

@@ -296,7 +296,7 @@ def page(data: Data) -> str:
                (12.4, 1.7 + 0.3 * min(max(len(data.ranks), 3), 24)), "Where the time went on each rank", wide=True),
     ]  # fmt: skip
     parts = [f"<h1>{html.escape(run.name)}</h1><p class='sub'>{html.escape(_subtitle(data))}</p>"]
-    parts += [f"<p class='warning'>{html.escape(w)}</p>" for w in data.shapes.warnings]
+    parts += [f"<p class='warning'>{html.escape(w)}</p>" for w in [*run.notes, *data.shapes.warnings]]
     parts += [
         html.cards(headline(data)),
         "<h2>What it reached, and how</h2>",
@@ -341,7 +341,7 @@ def _config(run: Run) -> str:
 def _run_facts(data: Data) -> list[tuple[str, str]]:
     run = data.run
     names = ("state", "stop_reason", "rank_layout", "seed", "revision", "program_version", "start_time",
-             "first_start_time", "attempt", "command_line", "job_id")  # fmt: skip
+             "first_start_time", "attempt", "mended", "command_line", "job_id", "libraries")  # fmt: skip
     rows = [(n.replace("_", " "), run.attribute(n)) for n in names]
     return [*rows, ("hosts", ", ".join(sorted(set(hosts(run))))), ("wall time", duration(run))]
 

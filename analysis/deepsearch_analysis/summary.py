@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepsearch_analysis import stats
+from deepsearch_analysis.evaluation import has_evaluation, scores
 from deepsearch_analysis.figures import percent
 from deepsearch_analysis.reader import Run
 from deepsearch_analysis.report import collect, duration, headline, hosts
@@ -25,6 +26,10 @@ def summary(run: Run) -> str:
     for k, curve in data.curves.items():
         change = f"{percent(curve.first)} → " if len(curve.steps) > 1 else ""
         add(f"held-out Pass@{k}", f"{change}{percent(curve.last)} at step {int(curve.steps[-1])}")
+    if has_evaluation(run):
+        for row in scores(run).itertuples():
+            if row.measure == "pass" and row.k == 1:
+                add(f"Pass@1 of {row.name}", f"{percent(row.value)} ({percent(row.low)} to {percent(row.high)})")
     for value, what in headline(data):
         if "Pass@" not in what and what != "wall time":
             add(what, value)
@@ -41,5 +46,6 @@ def summary(run: Run) -> str:
     for rank in data.ranks:
         total = sum(rank.seconds.values())
         add(f"time of {rank.who}", ", ".join(f"{p} {100 * s / total:.0f} %" for p, s in rank.seconds.items() if s > 0))
+    lines += [f"  note: {note}" for note in run.notes]
     lines += [f"  warning: {w}" for w in shapes.warnings]
     return "\n".join(lines)

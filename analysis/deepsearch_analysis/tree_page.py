@@ -13,7 +13,7 @@ import numpy as np
 
 from deepsearch_analysis.codes import CORRECT, KINDS, STOP_REASONS, RunError
 from deepsearch_analysis.files import write_whole
-from deepsearch_analysis.reader import Run
+from deepsearch_analysis.reader import MISSING_AT_RECORDED, Run
 from deepsearch_analysis.trees import Tree, find_trees, load_tree
 
 PAGES = Path(__file__).parent / "pages"
@@ -48,6 +48,7 @@ def _tree_data(run: Run, tree: Tree, problem: int) -> dict[str, Any]:
         "stop": STOP_REASONS.get(tree.stop_reason, str(tree.stop_reason)),
         "iterations": max(tree.iterations - 1, 0),
         "prompt": tree.prompt,
+        "missing": MISSING_AT_RECORDED if tree.level == "recorded" else "",
         "correct": int((tree.outcome[tree.recorded] == CORRECT).sum()) if len(tree.recorded) else 0,
         "parent": _list(parent),
         "depth": _list(tree.depth),

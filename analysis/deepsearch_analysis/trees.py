@@ -34,6 +34,7 @@ class Tree:
     recorded_columns: dict[str, np.ndarray]  # of /recorded, in order of recording
     events: dict[str, np.ndarray]  # of /events
     problem: dict[str, str]  # id, source, prompt, answer as far as the part has them
+    level: str = "all"  # recorded: the root and the paths to recorded trajectories, nothing else
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -198,6 +199,7 @@ def load_part_tree(part: Part, row: int) -> Tree:
         recorded_columns=_slice(part.recorded, int(value("first_recorded")), int(value("n_recorded"))),
         events=_slice(part.events, int(value("first_event")), int(value("n_events"))),
         problem=problem,
+        level=part.level,
     )
 
 
@@ -210,6 +212,8 @@ def load_tree(run: Run, number: int) -> Tree:
 def find_trees(run: Run, wanted: int | str) -> list[int]:
     """Numbers in run.trees; of a problem all its trees and groups of rollouts, trees first and the latest before."""
     trees = run.trees
+    if not len(trees) and run.level == "metrics":
+        raise RunError(f'{run.folder}: no trees were stored ([store].level = "metrics")')
     if not len(trees):
         raise RunError(f"{run.folder}: no whole tree in its parts (yet)")
     text = str(wanted)

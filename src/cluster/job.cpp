@@ -84,6 +84,8 @@ std::string job_header(const Site& site, const Job& job, int64_t grace) {
   text += line(job.requeue ? "--requeue" : "--no-requeue");
   if (!job.array.empty()) text += line("--array=" + job.array);
   if (!job.dependency.empty()) text += line("--dependency=" + job.dependency);
+  // Else a job whose forerunner failed would wait for ever.
+  if (job.dependency.starts_with("afterok:")) text += line("--kill-on-invalid-dep=yes");
   if (!job.folder.empty()) text += line("--chdir=" + job.folder);
   if (job.learner_nodes > 0) {
     text += line("hetjob");

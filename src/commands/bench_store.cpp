@@ -25,7 +25,8 @@ void print(const StoreBenchParams& p, const StoreBenchResult& r) {
              p.step_tokens, p.part.deflate, p.part.mantissa_bits);
   fmt::print("  {:<44}{:>10.2f}\n", "nodes, M/s", nodes / r.seconds / 1e6);
   fmt::print("  {:<44}{:>10.2f}\n", "with as many times their tokens, M/s", tokens / r.seconds / 1e6);
-  fmt::print("  {:<44}{:>10.2f}\n", "share of it that is CPU time", r.cpu_seconds / r.seconds);
+  fmt::print("  {:<44}{:>10.2f}\n", "nodes, M a second of CPU time", nodes / r.cpu_seconds / 1e6);
+  fmt::print("  {:<44}{:>10.2f}\n", "tokens, M a second of CPU time", tokens / r.cpu_seconds / 1e6);
   fmt::print("  {:<44}{:>10.2f}\n", "id, log-prob and entropy on disk, bytes/token", r.token_bytes);
   fmt::print("  {:<44}{:>10.2f}\n", "policy version on disk, bytes/token", r.version_bytes);
   fmt::print("  {:<44}{:>10.2f}\n", "node and its events on disk, bytes/node", r.node_bytes);

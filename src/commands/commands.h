@@ -27,6 +27,7 @@ void add_sweep(CLI::App& app, CommandLine& line);
 void add_sft(CLI::App& app, CommandLine& line);
 void add_plan(CLI::App& app, CommandLine& line);
 void add_simulate(CLI::App& app, CommandLine& line);
+void add_evaluate(CLI::App& app, CommandLine& line);
 void add_generate(CLI::App& app, CommandLine& line);
 void add_score(CLI::App& app, CommandLine& line);
 void add_compare(CLI::App& app, CommandLine& line);

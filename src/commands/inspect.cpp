@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/progress.h"
 #include "run/config.h"
+#include "run/domain.h"
 #include "search/text_tree.h"
 #include "store/readers.h"
 
@@ -162,9 +163,9 @@ void print_tree(const RunReader& run, const std::vector<Place>& places, const Op
               options.tree, options.run.string());
   }
   const Config config = read_config_text(run.info().config_text, "config of " + options.run.string(), {});
-  const std::unique_ptr<Task> task = make_task(config.task);
+  const Domain domain = make_domain(config);
   const TreeRecord tree = PartReader(place->part).tree(place->row.row);
-  fmt::print("{}", text_tree(tree, [&](TokenSpan tokens) { return task->decode(tokens); }));
+  fmt::print("{}", text_tree(tree, [&](TokenSpan tokens) { return domain.language->decode(tokens); }));
   if (options.events) print_events(tree);
 }
 

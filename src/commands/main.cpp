@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   add_sft(app, line);
   add_plan(app, line);
   add_simulate(app, line);
+  add_evaluate(app, line);
   add_generate(app, line);
   add_score(app, line);
   add_compare(app, line);

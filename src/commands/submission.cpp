@@ -12,6 +12,7 @@
 #include "core/subprocess.h"
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_state.h"
+#include "run/domain.h"
 #include "run/setup.h"
 #include "run/time_budget.h"
 
@@ -36,9 +37,8 @@ void check_memory(const Site& site, const Job& job, const Config& config, int64_
 }
 
 void check_disk(const Config& config, const fs::path& folder, int64_t runs) {
-  const std::unique_ptr<Task> task = make_task(config.task);
-  const ModelConfig model =
-      config.model.path.empty() ? model_config_of(config.model, *task) : open_model(config.model.path)->model_config();
+  const ModelConfig model = config.model.path.empty() ? model_config_of(config.model, *make_domain(config).language)
+                                                      : open_model(config.model.path)->model_config();
   // 16 bytes a parameter each, and two at the moment one takes another's place.
   int64_t kept = config.run.keep_checkpoints;
   if (kept == 0) {
@@ -99,6 +99,10 @@ void check_job(const Site& site, const Job& job, const Config& config, const fs:
   check_layout(config, apart ? ranks - config.ranks.learners : ranks, apart);
   check_memory(site, job, config, ranks);
   check_disk(config, folder, runs);
+  check_place(site, folder);
+}
+
+void check_place(const Site& site, const fs::path& folder) {
   if (const std::string why = why_node_local(folder, site.node_local); !why.empty()) {
     bad_input("{}: no place for a run: {}; a folder that all nodes share is wanted", folder.string(), why);
   }

@@ -33,6 +33,7 @@ struct Submission {
 // disk, a folder that nodes do not share. `runs` runs lie below `folder` (a sweep's), or 1.
 void check_job(const Site& site, const Job& job, const Config& config, const std::filesystem::path& folder,
                int64_t runs = 1);
+void check_place(const Site& site, const std::filesystem::path& folder);  // its last part: a folder that nodes share
 void check_modules(const Site& site);
 
 // The ranks that learn: of a heterogeneous job those of the second group.

@@ -18,6 +18,7 @@
 #include "core/files.h"
 #include "core/signals.h"
 #include "core/subprocess.h"
+#include "run/stopping.h"
 #include "run/train.h"
 
 namespace deepsearch {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace deepsearch {
 
@@ -14,7 +15,13 @@ Split split_of(uint64_t problem_key) {
 }
 
 void TaskParams::describe(ConfigVisitor& v) {
-  v.field({.key = "name", .unit = "", .meaning = "embedded task", .choices = task_names()}, name);
+  std::vector<std::string> names = task_names();
+  names.emplace_back(kTextTask);
+  v.field({.key = "name",
+           .unit = "",
+           .meaning = "embedded task; text: problems of files ([problems]) in the words of the model's own tokenizer",
+           .choices = names},
+          name);
   v.field({.key = "sizes",
            .unit = "",
            .meaning = "problem sizes k, one drawn uniformly for each problem: numbers of a countdown (2 to 12, default "
@@ -56,6 +63,11 @@ StepState Task::check_step(const Problem& problem, TokenSpan response) const {
   (void)problem;
   (void)response;
   return StepState::kAlive;
+}
+
+void Task::save(const std::filesystem::path& folder) const {
+  write_file_atomically(folder / "tokenizer.json", tokenizer_json(*this));
+  write_file_atomically(folder / "tokenizer_config.json", tokenizer_config_json(*this));
 }
 
 std::vector<Token> Task::encode(const std::string& text) const {

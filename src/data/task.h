@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/config_visitor.h"
+#include "data/language.h"
 #include "data/problem.h"
 #include "data/verdict.h"
 
@@ -21,14 +22,18 @@ namespace deepsearch {
 enum class Split : uint8_t { kTrain = 0, kTest = 1 };
 Split split_of(uint64_t problem_key);
 
+// [task].name of problems in text: they come from files, and no Task is behind them (run/domain.h).
+inline constexpr const char* kTextTask = "text";
+
 struct TaskParams {
-  std::string name = "bag";
+  std::string name = "bag";         // or kTextTask
   std::vector<int64_t> sizes = {};  // k; a problem's size is drawn uniformly from the list; {}: the task's default
   int64_t max_number = 0;           // largest number in a prompt; 0: the task's default (bag 9, countdown 12)
   double rare = 1.0;       // countdown: demonstrations keep a drawn × or ÷ with this probability, else take + or −
   double confusion = 0.8;  // chain: upper end of U(0, ·) for the probability of a fact's fixed wrong value
   int64_t seed = 1;
 
+  bool text() const { return name == kTextTask; }
   void describe(ConfigVisitor& v);
 };
 
@@ -37,20 +42,15 @@ struct Example {
   std::vector<Token> solution;  // ends with the end-of-sequence token
 };
 
-class Task {
+class Task : public Language {
  public:
-  virtual ~Task() = default;
-
   // The knobs with the task's defaults filled in.
   virtual const TaskParams& params() const = 0;
   // Token strings by id; one token a word. Ids are stable across versions: saved models depend on them.
   virtual const std::vector<std::string>& vocabulary() const = 0;
-  virtual Token pad_token() const = 0;
-  virtual std::vector<Token> eos_tokens() const = 0;
   // Natural step length and depth for the largest size of the knobs, for [search] keys left at 0.
   virtual int64_t step_tokens() const = 0;
   virtual int64_t max_depth() const = 0;
-  virtual int64_t max_prompt_tokens() const = 0;
 
   // The index-th problem of a split; its id is "train-17" or "test-17". Two indices may hold the same problem.
   // Errors: a space of problems so small that the split has none (bad_input).
@@ -64,11 +64,16 @@ class Task {
 
   // Words separated by blanks, and back. encode throws bad_input on an unknown word; decode shows an id outside the
   // vocabulary as "<id?>".
-  std::vector<Token> encode(const std::string& text) const;
-  std::string decode(TokenSpan tokens) const;
+  std::vector<Token> encode(const std::string& text) const override;
+  std::string decode(TokenSpan tokens) const override;
+
+  std::string language_name() const override { return "task " + params().name; }
+  int64_t vocabulary_size() const override { return static_cast<int64_t>(vocabulary().size()); }
+  std::vector<std::string> token_bytes() const override { return vocabulary(); }
+  void save(const std::filesystem::path& folder) const override;
 };
 
-// Unknown name or knobs out of the task's range: bad_input that lists the tasks or the range.
+// Unknown name or knobs out of the task's range: bad_input that lists the tasks or the range; so is kTextTask.
 std::unique_ptr<Task> make_task(const TaskParams& params);
 std::vector<std::string> task_names();
 

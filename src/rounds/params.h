@@ -17,7 +17,7 @@ struct RoundsParams {
   int64_t wave = 256;           // problems
   bool replay = true;
   double cache_mb = 256;
-  std::string cache_file;
+  std::string cache_file = {};
   double mix = 0;
   bool safeguard = true;
   int64_t repetition_tokens = 64;

@@ -13,9 +13,9 @@
 
 namespace deepsearch {
 
-Checkpoints::Checkpoints(const Config& config, const Task& task, Coordinator& coordinator, std::filesystem::path run,
-                         double seconds)
-    : config_(config), task_(task), coordinator_(coordinator), run_(std::move(run)), seconds_(seconds) {}
+Checkpoints::Checkpoints(const Config& config, const Language& language, Coordinator& coordinator,
+                         std::filesystem::path run, double seconds)
+    : config_(config), language_(language), coordinator_(coordinator), run_(std::move(run)), seconds_(seconds) {}
 
 bool Checkpoints::due(int64_t step) const {
   const int64_t every = config_.learn.checkpoint_every;
@@ -33,7 +33,7 @@ void Checkpoints::write(const RunState& state, const ModelWeights& policy, const
   coordinator_.save(folder, state.step);
   std::optional<Error> failed;
   try {
-    save_policy(folder, policy, task_);
+    save_policy(folder, policy, language_);
     write_optimizer_state(folder, own);
     if (!trees.empty()) write_trees(folder / "resume" / "trees.bin", trees);
     write_rounds(folder, state);

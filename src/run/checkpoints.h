@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/timer.h"
-#include "data/task.h"
+#include "data/language.h"
 #include "data/tree_record.h"
 #include "learn/optimizer_state.h"
 #include "model/weights.h"
@@ -20,7 +20,7 @@ namespace deepsearch {
 class Checkpoints {
  public:
   // References outlive it. `seconds`: what the last one of an earlier attempt took, 0 if there was none.
-  Checkpoints(const Config& config, const Task& task, Coordinator& coordinator, std::filesystem::path run,
+  Checkpoints(const Config& config, const Language& language, Coordinator& coordinator, std::filesystem::path run,
               double seconds);
 
   // At the boundary after `step`: by steps or by time.
@@ -42,7 +42,7 @@ class Checkpoints {
   void remove_surplus(int64_t step) const;
 
   const Config& config_;
-  const Task& task_;
+  const Language& language_;
   Coordinator& coordinator_;
   std::filesystem::path run_;
   double seconds_;

@@ -77,6 +77,61 @@ void EvalParams::describe(ConfigVisitor& v) {
   v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
 }
 
+void EvaluateParams::describe(ConfigVisitor& v) {
+  v.field({.key = "benchmarks",
+           .unit = "",
+           .meaning = "JSONL files of problems; []: held-out problems of the embedded task, made as training has them"},
+          benchmarks);
+  v.field({.key = "names", .unit = "", .meaning = "of the benchmarks, for tables; []: the files' names"}, names);
+  v.field({.key = "folder",
+           .unit = "",
+           .meaning = "where the files are looked for, as --benchmarks; \"\": the current folder"},
+          folder);
+  v.field({.key = "problems",
+           .unit = "problems",
+           .meaning = "of each benchmark the first so many; 0: all (of generated ones 256)",
+           .min = 0,
+           .max = 1e7},
+          problems);
+  v.field({.key = "samples", .unit = "responses", .meaning = "per problem", .min = 1, .max = 65536}, samples);
+  v.field({.key = "temperature", .unit = "", .meaning = "sampling temperature; 0: greedy", .min = 0, .max = 10},
+          temperature);
+  v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
+  v.field({.key = "max_tokens",
+           .unit = "tokens",
+           .meaning = "of a response; 0: [search].max_depth steps of step_tokens",
+           .min = 0,
+           .max = 1 << 24},
+          max_tokens);
+  v.field(
+      {.key = "in_flight",
+       .unit = "problems",
+       .meaning = "that a rank answers at a time; 0: as many as keep twice its batch supplied, where the KV cache has "
+                  "room for responses of half the length",
+       .min = 0,
+       .max = 1e6},
+      in_flight);
+  v.field({.key = "ks",
+           .unit = "",
+           .meaning = "of Pass@k and majority@k, none above `samples`; []: 1, 2, 4, … and `samples`",
+           .min = 1,
+           .max = 65536},
+          ks);
+  v.field({.key = "confidence",
+           .unit = "fraction",
+           .meaning = "of the bootstrap intervals, over problems",
+           .min = 0.5,
+           .max = 0.999},
+          confidence);
+  v.field({.key = "resamples", .unit = "", .meaning = "of the bootstrap", .min = 100, .max = 1e6}, resamples);
+  v.field({.key = "progress_seconds",
+           .unit = "s",
+           .meaning = "between lines of progress in a log",
+           .min = 0.1,
+           .max = 3600},
+          progress_seconds);
+}
+
 PartParams StoreParams::part() const {
   return {.flush_seconds = flush_seconds,
           .recorded_only = level == "recorded",
@@ -111,8 +166,10 @@ void StoreParams::describe(ConfigVisitor& v) {
 
 void Config::describe(ConfigVisitor& v) {
   v.table("run", "the run as a whole", [this](ConfigVisitor& t) { run.describe(t); });
-  v.table("task", "the embedded problem family (docs/tasks.md)", [this](ConfigVisitor& t) { task.describe(t); });
-  v.table("problems", "problem files in place of generated ones", [this](ConfigVisitor& t) { problems.describe(t); });
+  v.table("task", "the embedded problem family (docs/tasks.md), or text (docs/problems.md)",
+          [this](ConfigVisitor& t) { task.describe(t); });
+  v.table("problems", "problem files in place of generated ones (docs/problems.md)",
+          [this](ConfigVisitor& t) { problems.describe(t); });
   v.table("verify", "what judges a response", [this](ConfigVisitor& t) { verify.describe(t); });
   v.table("model", "the policy's shape, or where it is loaded from", [this](ConfigVisitor& t) { model.describe(t); });
   v.table("engine", "how the policy is run for sampling", [this](ConfigVisitor& t) { engine.describe(t); });
@@ -126,6 +183,8 @@ void Config::describe(ConfigVisitor& v) {
   v.table("sft", "supervised training: on generated demonstrations, or on a file's (sft --data)",
           [this](ConfigVisitor& t) { sft.describe(t); });
   v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
+  v.table("evaluate", "benchmarks, by deepsearch evaluate (docs/evaluate.md)",
+          [this](ConfigVisitor& t) { evaluate.describe(t); });
   v.table("ranks", "who does what", [this](ConfigVisitor& t) { ranks.describe(t); });
   v.table("store", "what is written to disk", [this](ConfigVisitor& t) { store.describe(t); });
 }
@@ -151,11 +210,15 @@ void check_rounds(const Config& config) {
 
 void resolve(Config& config) {
   if (!config.run.time_limit.empty()) parse_duration(config.run.time_limit, "[run].time_limit");
-  const std::unique_ptr<Task> task = make_task(config.task);
-  if (config.search.step_tokens == 0) config.search.step_tokens = task->step_tokens();
-  if (config.search.max_depth == 0) config.search.max_depth = task->max_depth();
+  constexpr int64_t kTextStep = 256;  // of the paper
+  constexpr int64_t kTextDepth = 64;
+  const std::unique_ptr<Task> task = config.task.text() ? nullptr : make_task(config.task);
+  if (config.search.step_tokens == 0) config.search.step_tokens = task ? task->step_tokens() : kTextStep;
+  if (config.search.max_depth == 0) config.search.max_depth = task ? task->max_depth() : kTextDepth;
+  if (config.verify.judge == Judge::kAuto) config.verify.judge = task ? Judge::kTask : Judge::kMathematics;
   config.credit = resolved(config.credit, config.search);
-  check(config.verify, *task);
+  check(config.problems, config.task.text());
+  check(config.verify, task.get());
   check(config.search);
   check(config.learn, config.credit);
   config.rounds = resolved(config.rounds, config.learn.steps);
@@ -206,11 +269,11 @@ std::string config_text(const Config& config) {
   return dump_config([&](ConfigVisitor& v) { copy.describe(v); });
 }
 
-ModelConfig model_config_of(const ModelParams& model, const Task& task) {
+ModelConfig model_config_of(const ModelParams& model, const Language& language) {
   ModelConfig config = fresh_model_config(model);
-  config.vocab_size = static_cast<int64_t>(task.vocabulary().size());
-  config.pad_token = task.pad_token();
-  config.eos_tokens = task.eos_tokens();
+  config.vocab_size = language.vocabulary_size();
+  config.pad_token = language.pad_token();
+  config.eos_tokens = language.eos_tokens();
   check_model_config(config);
   return config;
 }

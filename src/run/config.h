@@ -13,7 +13,7 @@
 #include "learn/params.h"
 #include "model/model_config.h"
 #include "rounds/params.h"
-#include "run/problem_source.h"
+#include "run/problem_params.h"
 #include "run/verification.h"
 #include "search/credit.h"
 #include "search/params.h"
@@ -46,6 +46,25 @@ struct EvalParams {
   void describe(ConfigVisitor& v);
 };
 
+// [evaluate]: `deepsearch evaluate` (run/evaluate.h).
+struct EvaluateParams {
+  std::vector<std::string> benchmarks = {};  // JSONL files; {}: held-out problems of the embedded task
+  std::vector<std::string> names = {};       // of them, for tables; {}: the files' names
+  std::string folder;                        // where they are looked for; "": the current folder
+  int64_t problems = 0;                      // of each benchmark the first so many; 0: all (generated: 256)
+  int64_t samples = 32;
+  double temperature = 0.6;
+  double top_p = 0.95;
+  int64_t max_tokens = 0;  // of a response; 0: [search].max_depth steps of step_tokens
+  int64_t in_flight = 0;   // problems a rank answers at a time; 0: what keeps its batch full
+  std::vector<int64_t> ks = {};
+  double confidence = 0.95;
+  int64_t resamples = 10000;
+  double progress_seconds = 30;
+
+  void describe(ConfigVisitor& v);
+};
+
 // [store]: what is written to disk.
 struct StoreParams {
   std::string level = "all";         // metrics, recorded, all
@@ -72,6 +91,7 @@ struct Config {
   RoundsParams rounds;
   SftParams sft;
   EvalParams eval;
+  EvaluateParams evaluate;
   RanksParams ranks;
   StoreParams store;
 
@@ -84,7 +104,7 @@ Config read_config(const std::string& path, const std::vector<std::string>& over
 Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides);
 std::string config_text(const Config& config);
 
-// The model's shape by [model] for the task's vocabulary.
-ModelConfig model_config_of(const ModelParams& model, const Task& task);
+// The model's shape by [model] for the language's vocabulary.
+ModelConfig model_config_of(const ModelParams& model, const Language& language);
 
 }  // namespace deepsearch

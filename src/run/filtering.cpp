@@ -1,6 +1,5 @@
 #include "run/filtering.h"
 
-#include <csignal>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +19,7 @@
 #include "data/problem_file.h"
 #include "rounds/bytes.h"
 #include "run/coordinator.h"
+#include "run/domain.h"
 #include "run/flat_weights.h"
 #include "run/rank_map.h"
 #include "run/ranks.h"
@@ -27,7 +27,7 @@
 #include "run/resume_config.h"
 #include "run/rounds_driver.h"
 #include "run/setup.h"
-#include "run/train.h"
+#include "run/stopping.h"
 #include "run/verification.h"
 
 namespace deepsearch {
@@ -41,7 +41,7 @@ struct FilterRank {
   World& world;
   std::filesystem::path folder;
   Config config = {};
-  std::shared_ptr<const Task> task = nullptr;
+  Domain domain = {};
   std::unique_ptr<const ProblemSource> problems = nullptr;
   ModelWeights policy = {};
   // The coordinator's.
@@ -159,7 +159,7 @@ int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
   if (!finished) {
     log_warning("stopped after {} of {} problems: the same command goes on", rank.driver->filter().correct.size(),
                 rank.driver->filter().candidates.size());
-    return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
+    return stop_code();
   }
   write_results(rank);
   log_info("{}", rank.driver->filter_text());
@@ -178,16 +178,16 @@ void set_up(FilterRank& rank, const FilterRequest& request) {
   });
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
   agree(world, [&] {
-    rank.task = make_task(rank.config.task);
+    rank.domain = make_domain(rank.config);
     rank.problems =
-        std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
-    rank.policy = start_weights(rank.config, *rank.task);
+        std::make_unique<ProblemSource>(rank.domain, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
+    rank.policy = start_weights(rank.config, *rank.domain.language);
   });
   agree(world, [&] {
     if (!world.is_coordinator()) return;
     create_folders(rank.folder);
     rank.identity = first_state(rank.config, rank.policy, world.n_learners());
-    rank.driver.emplace(rank.config, *rank.problems, cache_identity(*rank.task, rank.policy.config));
+    rank.driver.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.policy.config));
     if (std::filesystem::exists(state_path(rank))) restore_state(rank);
   });
 }
@@ -204,8 +204,9 @@ int run_filter(World& world, FilterRequest& request) {
   use_gpu(gpu_of(world));
   log_rank_map(world, rank.config);
   Mailbox mailbox(world);
-  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
+  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.domain);
   SearchWorker worker(world, mailbox, rank.config, *verifier, rank.policy.config, /*part=*/nullptr);
+  if (!rank.config.engine.stop.empty()) worker.set_token_bytes(rank.domain.language->token_bytes());
   std::string code;
   if (world.is_coordinator()) {
     log_info("{}; engine: {}", describe_model(rank.policy), worker.engine().description());

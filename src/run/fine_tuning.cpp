@@ -17,6 +17,7 @@
 #include "core/timer.h"
 #include "learn/sft.h"
 #include "run/demonstration_file.h"
+#include "run/model_files.h"
 #include "run/setup.h"
 
 namespace deepsearch {
@@ -25,25 +26,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",  "vocab.json",
-    "merges.txt",     "tokenizer.model",       "chat_template.jinja",     "chat_template.json",
-};
-
-void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
-  constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
-  if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name, kMaxBytes));
-}
-
 // The trained model beside what of the start model's folder is neither shape nor weights.
 void save_beside(const fs::path& start, const fs::path& out, const ModelWeights& trained) {
   create_folders(out);
   const bool elsewhere = !fs::equivalent(start, out);
-  for (const char* name : kTokenizerFiles) {
-    if (elsewhere) copy_if_there(start, out, name);
-  }
+  const auto files = elsewhere ? read_model_files(start) : std::map<std::string, std::string>();
   save_model(out, trained, "");
-  if (elsewhere) copy_if_there(start, out, "generation_config.json");  // with what its makers recommend for sampling
+  for (const auto& [name, bytes] : files) write_file_atomically(out / name, bytes);
 }
 
 struct Inputs {

@@ -7,15 +7,11 @@
 #include "core/error.h"
 
 namespace deepsearch {
-namespace {
-
 std::vector<std::string> bytes_of_tokens(const Tokenizer& tokenizer) {
   std::vector<std::string> bytes(static_cast<size_t>(tokenizer.id_limit()));
   for (size_t id = 0; id < bytes.size(); ++id) bytes[id] = tokenizer.token_bytes(static_cast<Token>(id));
   return bytes;
 }
-
-}  // namespace
 
 Policy open_policy(const std::filesystem::path& folder, const EngineParams& params, uint64_t seed) {
   Policy policy;

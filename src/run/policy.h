@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "model/generation_config.h"
@@ -18,6 +20,9 @@ struct Policy {
   std::unique_ptr<Engine> engine;      // with the folder's weights, as policy version 0
   const ModelConfig& config() const { return engine->model_config(); }
 };
+
+// The bytes of each id: what an engine looks for stop strings in.
+std::vector<std::string> bytes_of_tokens(const Tokenizer& tokenizer);
 
 // Opens config.json, weights, generation_config.json and tokenizer.json; the weights are read tensor by tensor into the
 // engine. bad_input as open_model, make_engine and load_tokenizer say.

@@ -23,8 +23,8 @@ PromptEncoder::PromptEncoder(const std::filesystem::path& model_folder, std::opt
   if (format.chat_template == "auto") {
     const std::optional<std::string> jinja = read_template_text(model_folder);
     if (!jinja) {
-      bad_input("{}: the folder brings no chat template; give --chat-template one of {}", model_folder.string(),
-                known_chat_templates());
+      bad_input("{}: the folder brings no chat template; give --chat-template ([problems].chat_template) one of {}",
+                model_folder.string(), known_chat_templates());
     }
     template_ = recognise_template(*jinja);
   } else if (format.chat_template != "none") {

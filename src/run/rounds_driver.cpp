@@ -44,9 +44,9 @@ int64_t responses_correct(const TreeRecord& group) {
 
 }  // namespace
 
-CacheIdentity cache_identity(const Task& task, const ModelConfig& model) {
+CacheIdentity cache_identity(const Language& language, const ModelConfig& model) {
   Digest words;
-  for (const std::string& word : task.vocabulary()) {
+  for (const std::string& word : language.token_bytes()) {
     words.update(word);
     words.update("\n");
   }

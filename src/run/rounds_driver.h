@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/messages.h"
-#include "data/task.h"
+#include "data/language.h"
 #include "model/model_config.h"
 #include "rounds/problem_order.h"
 #include "rounds/state.h"
@@ -21,8 +21,9 @@
 
 namespace deepsearch {
 
-// What cached tokens belong to: a digest of the task's words, and the model's shape with its end-of-sequence tokens.
-CacheIdentity cache_identity(const Task& task, const ModelConfig& model);
+// What cached tokens belong to: a digest of the language's tokens and the model's end-of-sequence tokens, and one of the
+// model's shape.
+CacheIdentity cache_identity(const Language& language, const ModelConfig& model);
 
 // Of an item of search work that rounds decide about: what the configuration says about sampling is filled in already.
 using WorkItem = AssignMessage::Item;

@@ -173,21 +173,25 @@ void SearchWorker::start_replay(Running& running, const SearchParams& params) {
   replay.rollouts = std::move(nothing);
 }
 
-// All that wait together, since the engine must have nothing else in flight.
+// Only while the engine has nothing else in flight; so many groups at a time that messages do not wait for long.
 bool SearchWorker::score_cached() {
   if (unscored_.empty() || engine_->in_flight() > 0) return false;
   const ScopedPhase phase(phases_, "generating");
+  constexpr int64_t kTokensAtOnce = 1 << 16;
   std::vector<std::vector<Token>> texts;
-  for (const TreeKey& key : unscored_) {
-    const AssignMessage::Item& item = running_.at(key).item;
+  std::vector<TreeKey> keys;
+  for (int64_t tokens = 0; !unscored_.empty() && tokens < kTokensAtOnce; unscored_.pop_front()) {
+    keys.push_back(unscored_.front());
+    const AssignMessage::Item& item = running_.at(keys.back()).item;
     for (const std::vector<Token>& solution : item.cached) {
       texts.push_back(item.problem.prompt_tokens);
       texts.back().insert(texts.back().end(), solution.begin(), solution.end());
+      tokens += static_cast<int64_t>(texts.back().size());
     }
   }
   const std::vector<Scores> scores = engine_->score(texts);
   size_t text = 0;
-  for (const TreeKey& key : std::exchange(unscored_, {})) {
+  for (const TreeKey& key : keys) {
     const AssignMessage::Item& item = running_.at(key).item;
     std::vector<ScoredSolution>& cached = replays_.at(key).cached.emplace();
     for (const std::vector<Token>& solution : item.cached) {
@@ -216,8 +220,9 @@ void SearchWorker::join_replay(TreeKey key) {
 
 bool SearchWorker::pump() {
   const bool computed = computes();
-  score_cached();
-  if (forest_.growing() > 0) {
+  if (score_cached()) {
+    // Whatever else waits to be scored comes before anything is in flight.
+  } else if (forest_.growing() > 0) {
     forest_.pump();  // also when all of it is with helpers: what they sent is taken in
     for (TreeRecord& record : forest_.take_finished()) finish(std::move(record));
   } else if (computed) {

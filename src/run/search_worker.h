@@ -10,6 +10,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "comm/mailbox.h"
 #include "comm/weights_channel.h"
@@ -36,6 +38,8 @@ class SearchWorker : private SharePort {
 
   // From now on incorrect trajectories are judged before they are written and sent.
   void set_safeguard(Safeguard safeguard) { safeguard_.emplace(std::move(safeguard)); }
+  // What [engine].stop is looked for in: the bytes of each token id. Before the first assignment.
+  void set_token_bytes(std::vector<std::string> bytes) { engine_->set_token_bytes(std::move(bytes)); }
 
   // Takes what is for a search rank: assignments, weights, orders to share, and what other search ranks send. False:
   // the message is of another kind.
@@ -119,7 +123,7 @@ class SearchWorker : private SharePort {
   std::vector<Expansion> nothing_;  // scratch of pump
   std::map<TreeKey, Running> running_;
   std::map<TreeKey, Replay> replays_;
-  std::vector<TreeKey> unscored_;  // of these, in the order they came
+  std::deque<TreeKey> unscored_;  // of these, in the order they came
   std::optional<Safeguard> safeguard_;
   PhaseTimes phases_;
   EngineCounters reported_;

@@ -53,30 +53,35 @@ void check_layout(const Config& config, int64_t search_ranks, bool apart) {
   }
 }
 
-ModelWeights start_weights(const Config& config, const Task& task) {
-  const int64_t longest = task.max_prompt_tokens() + config.search.max_depth * config.search.step_tokens;
+void check_model(const Config& config, const ModelConfig& model, const Language& language) {
+  const int64_t longest = language.max_prompt_tokens() + config.search.max_depth * config.search.step_tokens;
   const std::string need =
       fmt::format("a prompt of up to {} tokens and [search].max_depth = {} steps of {} tokens need {}",
-                  task.max_prompt_tokens(), config.search.max_depth, config.search.step_tokens, longest);
+                  language.max_prompt_tokens(), config.search.max_depth, config.search.step_tokens, longest);
   if (config.model.path.empty()) {
-    if (config.model.max_positions < longest) {
-      bad_input("[model].max_positions is {}, but {} (max_depth = 0 and step_tokens = 0 take the task's own)",
-                config.model.max_positions, need);
-    }
-    return fresh_weights(model_config_of(config.model, task), static_cast<uint64_t>(config.run.seed));
+    if (model.max_positions >= longest) return;
+    bad_input("[model].max_positions is {}, but {} (max_depth = 0 and step_tokens = 0 take the task's own)",
+              model.max_positions, need);
   }
-  ModelWeights weights = load_model(config.model.path);
-  const auto vocabulary = static_cast<int64_t>(task.vocabulary().size());
-  if (weights.config.vocab_size != vocabulary) {
-    bad_input("[model].path {}: a vocabulary of {}, but task {} has {} tokens", config.model.path,
-              weights.config.vocab_size, task.params().name, vocabulary);
+  if (model.vocab_size != language.vocabulary_size()) {
+    bad_input("[model].path {}: a vocabulary of {}, but {} has {} tokens", config.model.path, model.vocab_size,
+              language.language_name(), language.vocabulary_size());
   }
-  if (weights.config.eos_tokens != task.eos_tokens()) {
-    bad_input("[model].path {}: its end-of-sequence tokens are not task {}'s", config.model.path, task.params().name);
+  if (model.eos_tokens != language.eos_tokens()) {
+    bad_input("[model].path {}: its end-of-sequence tokens are not those of {}", config.model.path,
+              language.language_name());
   }
-  if (weights.config.max_positions < longest) {
-    bad_input("[model].path {}: it has {} positions, but {}", config.model.path, weights.config.max_positions, need);
+  if (model.max_positions < longest) {
+    bad_input("[model].path {}: it has {} positions, but {} (in an evaluation [evaluate].max_tokens sets them)",
+              config.model.path, model.max_positions, need);
   }
+}
+
+ModelWeights start_weights(const Config& config, const Language& language) {
+  ModelWeights weights = config.model.path.empty() ? fresh_weights(model_config_of(config.model, language),
+                                                                   static_cast<uint64_t>(config.run.seed))
+                                                   : load_model(config.model.path);
+  check_model(config, weights.config, language);
   return weights;
 }
 
@@ -85,10 +90,10 @@ std::string describe_model(const ModelWeights& weights) {
                      parameter_count(weights.config), weights.config.n_layers, weights.config.hidden_size);
 }
 
-void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Task& task) {
+void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Language& language) {
   create_folders(folder);
-  save_model(folder, weights, tokenizer_json(task));
-  write_file_atomically(folder / "tokenizer_config.json", tokenizer_config_json(task));
+  save_model(folder, weights, "");
+  language.save(folder);
 }
 
 RunInfo run_info(World& world, const Config& config, const std::string& command_line) {

@@ -9,7 +9,7 @@
 #include "comm/world.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "data/task.h"
+#include "data/language.h"
 #include "model/weights.h"
 #include "run/config.h"
 #include "store/run_info.h"
@@ -31,11 +31,13 @@ void check_layout(const Config& config, const World& world);
 void check_layout(const Config& config, int64_t search_ranks, bool apart);
 
 // The base policy: [model].path, or fresh weights of [model]'s shape keyed by the seed.
-ModelWeights start_weights(const Config& config, const Task& task);
+ModelWeights start_weights(const Config& config, const Language& language);
+// bad_input where a model cannot speak the language, or prompts and responses of `config` are longer than its context.
+void check_model(const Config& config, const ModelConfig& model, const Language& language);
 std::string describe_model(const ModelWeights& weights);  // "llama, 148,800 parameters, 3 layers of 64"
 
 // A model folder that `transformers` opens, tokenizer included; made if it is not there.
-void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Task& task);
+void save_policy(const std::filesystem::path& folder, const ModelWeights& weights, const Language& language);
 
 RunInfo run_info(World& world, const Config& config, const std::string& command_line);  // collective
 LogLevel log_level_of(const RunParams& params);

@@ -1,6 +1,5 @@
 #include "run/train.h"
 
-#include <csignal>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -20,13 +19,16 @@
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_optimizer.h"
 #include "run/coordinator.h"
+#include "run/domain.h"
 #include "run/flat_weights.h"
+#include "run/problem_source.h"
 #include "run/rank_map.h"
 #include "run/ranks.h"
 #include "run/resume.h"
 #include "run/rounds_driver.h"
 #include "run/search_worker.h"
 #include "run/setup.h"
+#include "run/stopping.h"
 #include "run/training.h"
 #include "run/verification.h"
 #include "store/part_writer.h"
@@ -41,7 +43,7 @@ namespace {
 struct Rank {
   World& world;
   Config config = {};
-  std::shared_ptr<const Task> task = nullptr;
+  Domain domain = {};
   std::unique_ptr<const ProblemSource> problems = nullptr;
   ModelWeights start = {};
   RunInfo info = {};
@@ -58,31 +60,10 @@ struct Ending {
   double seconds = 0;
 };
 
-std::string stop_text() {
-  switch (stop_signal()) {
-    case SIGALRM:
-      return "time limit";
-    case SIGTERM:
-      return "SIGTERM";
-    case SIGINT:
-      return "SIGINT";
-    case SIGUSR1:
-      return "SIGUSR1";
-    case SIGUSR2:
-      return "[run].stop_after";
-    default:
-      return fmt::format("signal {}", stop_signal());
-  }
-}
-
-Safeguard::Vocabulary safeguard_vocabulary(const std::shared_ptr<const Task>& task) {
-  return {.pad = task->pad_token(), .eos = task->eos_tokens(), .decode = [task](TokenSpan tokens) {
-            return task->decode(tokens);
+Safeguard::Vocabulary safeguard_vocabulary(const std::shared_ptr<const Language>& language) {
+  return {.pad = language->pad_token(), .eos = language->eos_tokens(), .decode = [language](TokenSpan tokens) {
+            return language->decode(tokens);
           }};
-}
-
-int stop_code() {
-  return stop_signal() == SIGINT ? kExitInterrupted : kExitResumable;
 }
 
 void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* local, Ending& ending,
@@ -100,8 +81,9 @@ void coordinate(Rank& rank, Mailbox& mailbox, Trainer& trainer, SearchWorker* lo
   }
   store.emplace(rank.folder, rank.info, metric_row_tables(), kept);
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, local, type_sent(rank.config.engine));
-  Training training(rank.config, *rank.task, *rank.problems, rank.world, coordinator, trainer, *store, rank.folder,
-                    std::move(rank.from.state), std::move(rank.from.finished), rank.rounds ? &*rank.rounds : nullptr);
+  Training training(rank.config, *rank.domain.language, *rank.problems, rank.world, coordinator, trainer, *store,
+                    rank.folder, std::move(rank.from.state), std::move(rank.from.finished),
+                    rank.rounds ? &*rank.rounds : nullptr);
   ending.finished = training.run();
   training.halt();
   training.save_checkpoint();
@@ -126,7 +108,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   if (world.is_coordinator()) log_info("{}", gpu_summary());
   log_rank_map(world, rank.config);
   Mailbox mailbox(world);
-  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.task);
+  const std::unique_ptr<Verifier> verifier = make_verifier(rank.config.verify, rank.domain);
   std::optional<SearchWorker> worker;
   if (world.searches()) {
     if (rank.config.store.trees()) {
@@ -135,8 +117,9 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
     }
     worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
     if (rank.config.rounds.on() && rank.config.rounds.safeguard) {
-      worker->set_safeguard(Safeguard(rank.config.rounds, safeguard_vocabulary(rank.task)));
+      worker->set_safeguard(Safeguard(rank.config.rounds, safeguard_vocabulary(rank.domain.language)));
     }
+    if (!rank.config.engine.stop.empty()) worker->set_token_bytes(rank.domain.language->token_bytes());
     log_info("engine: {}", worker->engine().description());
   }
   if (!world.learns()) {
@@ -194,6 +177,7 @@ void prepare_folder(Rank& rank, const TrainRequest& request) {
 void log_start(const Rank& rank) {
   log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), describe_model(rank.start));
   for (const std::string& remark : rank.from.remarks) log_warning("{}", remark);
+  for (const std::string& remark : rank.problems->remarks()) log_info("{}", remark);
   if (rank.folder_state == FolderState::kFresh) return;
   if (!rank.from.step) {
     log_info("resumed: no checkpoint yet, from the beginning");
@@ -212,12 +196,12 @@ int run_train(World& world, TrainRequest& request) {
   agree(world, [&] { world.assign_roles(rank.config.ranks); });
   agree(world, [&] {
     check_layout(rank.config, world);
-    rank.task = make_task(rank.config.task);
+    rank.domain = make_domain(rank.config);
     rank.problems =
-        std::make_unique<ProblemSource>(*rank.task, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
-    rank.start = start_weights(rank.config, *rank.task);
+        std::make_unique<ProblemSource>(rank.domain, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
+    rank.start = start_weights(rank.config, *rank.domain.language);
     if (rank.config.rounds.on() && world.is_coordinator()) {
-      rank.rounds.emplace(rank.config, *rank.problems, cache_identity(*rank.task, rank.start.config));
+      rank.rounds.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.start.config));
     }
   });
   prepare_folder(rank, request);

@@ -10,9 +10,6 @@
 
 namespace deepsearch {
 
-// The run was stopped and can go on: EX_TEMPFAIL of sysexits.h, for scripts that requeue a job.
-constexpr int kExitResumable = 75;
-
 struct TrainRequest {
   std::string config_path;  // "": defaults
   std::vector<std::string> overrides;

@@ -36,7 +36,7 @@ double mean_correct(const TreeRecord& group) {
 
 }  // namespace
 
-Training::Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
+Training::Training(const Config& config, const Language& language, const ProblemSource& problems, const World& world,
                    Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
                    RunState state, std::vector<TreeRecord> finished, RoundsDriver* rounds)
     : config_(config),
@@ -51,7 +51,7 @@ Training::Training(const Config& config, const Task& task, const ProblemSource& 
       weights_(std::make_shared<const ModelWeights>(trainer.weights())),
       first_step_(state_.step),
       earlier_tokens_(state_.tokens_generated),
-      checkpoints_(config, task, coordinator, folder, state_.checkpoint_seconds),
+      checkpoints_(config, language, coordinator, folder, state_.checkpoint_seconds),
       budget_(TimeBudget::of_run(config.run.time_limit, state_.checkpoint_seconds)),
       shown_tokens_(state_.tokens_generated),
       progress_("training", config.learn.steps, /*enabled=*/true) {

@@ -28,7 +28,7 @@
 
 #include "core/progress.h"
 #include "core/timer.h"
-#include "data/task.h"
+#include "data/language.h"
 #include "learn/trainer.h"
 #include "run/batch.h"
 #include "run/checkpoint_state.h"
@@ -38,6 +38,7 @@
 #include "run/evaluation.h"
 #include "run/finished_trees.h"
 #include "run/metric_rows.h"
+#include "run/problem_source.h"
 #include "run/rounds_driver.h"
 #include "run/spending.h"
 #include "run/time_budget.h"
@@ -50,7 +51,7 @@ class Training {
  public:
   // All references outlive it. `state` is where the run stands, and the trainer with it; `finished` are trees of what
   // comes next that need not be grown again. `rounds`: null without them; else where `state` stands.
-  Training(const Config& config, const Task& task, const ProblemSource& problems, const World& world,
+  Training(const Config& config, const Language& language, const ProblemSource& problems, const World& world,
            Coordinator& coordinator, Trainer& trainer, RunWriter& store, const std::filesystem::path& folder,
            RunState state, std::vector<TreeRecord> finished, RoundsDriver* rounds);
 

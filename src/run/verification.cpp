@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "data/problem_file.h"
+#include "run/domain.h"
 #include "verify/answer_verifier.h"
 #include "verify/task_verifier.h"
 
@@ -13,8 +14,9 @@ namespace deepsearch {
 void VerifyParams::describe(ConfigVisitor& v) {
   v.choice({.key = "judge",
             .unit = "",
-            .meaning = "task: the task's own verifier; mathematics: the response's text against the problem's answer"},
-           judge, {{"task", Judge::kTask}, {"mathematics", Judge::kMathematics}});
+            .meaning = "task: the task's own verifier; mathematics: the response's text against the problem's answer; "
+                       "auto: the former where [task].name is an embedded task, the latter for text"},
+           judge, {{"auto", Judge::kAuto}, {"task", Judge::kTask}, {"mathematics", Judge::kMathematics}});
   v.field(
       {.key = "extract",
        .unit = "",
@@ -47,24 +49,52 @@ MathOptions math_options(const VerifyParams& params) {
 
 }  // namespace
 
-void check(const VerifyParams& params, const Task& task) {
+void check(const VerifyParams& params, const Task* task) {
   const math::ExtractionOptions places = extraction_of(params.extract, "[verify].extract");
-  if (params.judge == Judge::kTask || places.expressions) return;
-  const std::vector<std::string>& words = task.vocabulary();
+  if (task == nullptr) {
+    if (params.judge == Judge::kTask) {
+      bad_input("[verify].judge = \"task\": text has no verifier of its own; use \"mathematics\" (or \"auto\")");
+    }
+    return;
+  }
+  if (params.judge != Judge::kMathematics || places.expressions) return;
+  const std::vector<std::string>& words = task->vocabulary();
   const bool writes = std::any_of(words.begin(), words.end(),
                                   [](const std::string& word) { return word.find('\\') != std::string::npos; });
   if (!writes) {
     bad_input(
         "[verify].judge = \"mathematics\": the words of task {} write no \\boxed and no LaTeX, so no answer would be "
         "found; add \"numbers\" to [verify].extract",
-        task.params().name);
+        task->params().name);
   }
 }
 
-std::unique_ptr<Verifier> make_verifier(const VerifyParams& params, std::shared_ptr<const Task> task) {
-  if (params.judge == Judge::kTask) return std::make_unique<TaskVerifier>(std::move(task));
+namespace {
+
+bool by_task(const VerifyParams& params, bool text) {
+  return params.judge == Judge::kTask || (params.judge == Judge::kAuto && !text);
+}
+
+}  // namespace
+
+std::unique_ptr<Verifier> make_verifier(const VerifyParams& params, const Domain& domain) {
+  if (by_task(params, domain.task == nullptr)) return std::make_unique<TaskVerifier>(domain.task);
   return std::make_unique<AnswerVerifier>(
-      math_options(params), [task = std::move(task)](TokenSpan response) { return task->decode(response); });
+      math_options(params), [language = domain.language](TokenSpan response) { return language->decode(response); });
+}
+
+SameAnswer make_same_answer(const VerifyParams& params, const Domain& domain) {
+  if (by_task(params, domain.task == nullptr)) {
+    return [](const Problem&, const std::string& a, const std::string& b) { return a == b; };
+  }
+  return [verifier = MathVerifier(math_options(params))](const Problem& problem, const std::string& a,
+                                                         const std::string& b) {
+    if (a == b) return true;
+    Problem asked;  // b as the response to the problem whose answer is a
+    asked.answer = a;
+    asked.marks = problem.marks;
+    return verifier.verify(asked, "\\boxed{" + b + "}", /*ended=*/true).outcome == Outcome::kCorrect;
+  };
 }
 
 }  // namespace deepsearch

@@ -49,6 +49,8 @@ FileState state_of(const std::string& state, const std::filesystem::path& path) 
 
 void check_open_file(hid_t file, const Hdf5Place& place, Findings& findings, InnerReport& inner) {
   FileFacts& facts = inner.facts;
+  if (H5Aexists(file, "schema") <= 0)
+    bad_input("{}: an HDF5 file of something else: no attribute 'schema'", place.text());
   const std::string kind = read_text_attribute(file, "schema", place);
   facts.is_run = kind == kRunSchema;
   const int64_t minor = check_header(file, facts.is_run ? kRunSchema : kPartSchema, place);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "store/check_file.h"
+#include "store/evaluation_rows.h"
 #include "store/group_names.h"
 #include "store/metrics.h"
 
@@ -93,6 +94,41 @@ std::string check_problem(const ProblemLine& line, const Texts& used, const Text
   return "";
 }
 
+// An evaluation's rows refer to each other, and its problems to those of the run.
+void check_evaluation(hid_t file, const Hdf5Place& place, uint64_t file_bytes, Findings& findings, FileFacts& facts) {
+  if (H5Lexists(file, "/evaluation", H5P_DEFAULT) <= 0) return;
+  const auto table = [&](const char* path) {
+    return open_table(file, place, table_schema(evaluation_tables(), path), file_bytes, false, findings);
+  };
+  const auto benchmarks = table("/evaluation/benchmarks");
+  const auto scores = table("/evaluation/scores");
+  const auto problems = table("/evaluation/problems");
+  const auto samples = table("/evaluation/samples");
+  if (!benchmarks || !scores || !problems || !samples) return;
+  const auto check_row = [&](const char* path, int64_t row, int64_t value, int64_t end) {
+    if (value < 0 || value >= end) findings.add(place.at(path), "row {}: {}; there are {} rows", row, value, end);
+  };
+  for (int64_t row = 0; const ScoreLine& line : scores->read<ScoreLine>(0, scores->lines())) {
+    check_row("/evaluation/scores/benchmark", row++, line.benchmark, benchmarks->lines());
+  }
+  const std::unordered_set<uint64_t> keys(facts.problem_keys.begin(), facts.problem_keys.end());
+  int64_t wanted = 0;
+  for (int64_t row = 0; const auto& line : problems->read<EvaluatedProblemLine>(0, problems->lines())) {
+    check_row("/evaluation/problems/benchmark", row, line.benchmark, benchmarks->lines());
+    if (!keys.contains(line.key)) {
+      findings.add(place.at("/evaluation/problems/key"), "row {}: {} is not in /problems", row, line.key);
+    }
+    wanted += line.samples;
+    ++row;
+  }
+  for (int64_t row = 0; const SampleLine& line : samples->read<SampleLine>(0, samples->lines())) {
+    check_row("/evaluation/samples/problem", row++, line.problem, problems->lines());
+  }
+  if (samples->lines() != wanted) {
+    findings.add(place.at("/evaluation/samples"), "{} rows; /evaluation/problems counts {}", samples->lines(), wanted);
+  }
+}
+
 }  // namespace
 
 void check_problems(hid_t file, const Hdf5Place& place, const std::vector<TableSchema>& tables, uint64_t file_bytes,
@@ -147,6 +183,7 @@ void check_run_tables(hid_t file, const Hdf5Place& place, uint64_t file_bytes, b
   }
   check_problems(file, place, run_tables(), file_bytes, cut, findings, facts);
   check_ranks(file, place, file_bytes, findings, facts);
+  check_evaluation(file, place, file_bytes, findings, facts);
   if (H5Lexists(file, "/parts", H5P_DEFAULT) > 0) {
     facts.links = names_in_group(file, "/parts", place);
   } else if (!cut) {

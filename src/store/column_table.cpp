@@ -26,20 +26,25 @@ Hdf5Handle copy_type(hid_t standard, const Hdf5Place& place) {
   return Hdf5Handle(H5Tcopy(standard), H5Tclose, "copy a type", place);
 }
 
-size_t chunk_cache_bytes(const TableSchema& schema, size_t index) {
-  return 2 * static_cast<size_t>(schema.chunk_rows) * schema.columns[index].bytes;
+// Two chunks of cache: the one being filled must stay, or each block would be written anew. Compressed chunks pass it
+// by.
+size_t chunk_cache_bytes(const TableSchema& schema, size_t index, bool compressed) {
+  return compressed ? 0 : 2 * static_cast<size_t>(schema.chunk_rows) * schema.columns[index].bytes;
 }
 
 // A line that is not written yet must not look like one: integers fill with −1, floats with NaN.
-void set_fill(hid_t properties, const ColumnSchema& column, hid_t type, const Hdf5Place& place) {
-  const int64_t minus_one = -1;
-  const float nan_float = std::numeric_limits<float>::quiet_NaN();
-  const double nan_double = std::numeric_limits<double>::quiet_NaN();
-  const void* value = nullptr;
-  if (column.kind == ColumnKind::kInt32 || column.kind == ColumnKind::kInt64) value = &minus_one;
-  if (column.kind == ColumnKind::kFloat32) value = &nan_float;
-  if (column.kind == ColumnKind::kFloat64) value = &nan_double;
-  if (value != nullptr) check_hdf5(H5Pset_fill_value(properties, type, value), "set a fill value", place);
+const void* fill_value(const ColumnSchema& column) {
+  static const int64_t minus_one = -1;
+  static const float nan_float = std::numeric_limits<float>::quiet_NaN();
+  static const double nan_double = std::numeric_limits<double>::quiet_NaN();
+  if (column.kind == ColumnKind::kInt32 || column.kind == ColumnKind::kInt64) return &minus_one;
+  if (column.kind == ColumnKind::kFloat32) return &nan_float;
+  if (column.kind == ColumnKind::kFloat64) return &nan_double;
+  return nullptr;
+}
+
+bool is_shuffled(const ColumnSchema& column) {
+  return column.bytes > 1 && column.kind != ColumnKind::kText;
 }
 
 }  // namespace
@@ -97,16 +102,16 @@ void TableWriter::create_column(hid_t group, size_t index) {
   Hdf5Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose, "make a shape", place);
   Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "make properties", place);
   check_hdf5(H5Pset_chunk(creation.id(), 1, &chunk), "set the chunk size", place);
-  set_fill(creation.id(), schema, column.type.id(), place);
-  if (schema_.deflate > 0 && schema.deflates) {
-    if (schema.bytes > 1 && schema.kind != ColumnKind::kText) {
-      check_hdf5(H5Pset_shuffle(creation.id()), "set the shuffle filter", place);
-    }
+  if (const void* value = fill_value(schema); value != nullptr) {
+    check_hdf5(H5Pset_fill_value(creation.id(), column.type.id(), value), "set a fill value", place);
+  }
+  if (is_compressed(index)) {
+    if (deflater_ == nullptr) deflater_ = std::make_unique<ChunkDeflater>(schema_.deflate);
+    if (is_shuffled(schema)) check_hdf5(H5Pset_shuffle(creation.id()), "set the shuffle filter", place);
     check_hdf5(H5Pset_deflate(creation.id(), static_cast<unsigned>(schema_.deflate)), "set the deflate filter", place);
   }
-  // Two chunks of cache: the one being filled must stay, or each block would compress it anew.
   Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, "make properties", place);
-  const size_t cache_bytes = chunk_cache_bytes(schema_, index);
+  const size_t cache_bytes = chunk_cache_bytes(schema_, index, is_compressed(index));
   check_hdf5(H5Pset_chunk_cache(access.id(), 11, cache_bytes, 1.0), "set the chunk cache", place);
   column.dataset = Hdf5Handle(
       H5Dcreate2(group, schema.name.c_str(), column.type.id(), space.id(), H5P_DEFAULT, creation.id(), access.id()),
@@ -120,59 +125,115 @@ void TableWriter::append_column(size_t index, const void* values, size_t bytes) 
   columns_[index].pending.insert(columns_[index].pending.end(), begin, begin + bytes);
 }
 
-void TableWriter::write_column(size_t index) {
-  Column& column = columns_[index];
+bool TableWriter::is_compressed(size_t index) const {
+  return schema_.deflate > 0 && schema_.columns[index].deflates;
+}
+
+void TableWriter::write_column(size_t index, int64_t last) {
+  const Column& column = columns_[index];
+  const Hdf5Place place = column_place(index);
+  if (column.pending.size() != static_cast<size_t>(held_lines()) * schema_.columns[index].bytes) {
+    failure("{}: {} bytes are held for {} lines", place.text(), column.pending.size(), held_lines());
+  }
+  const auto total = static_cast<hsize_t>(last);
+  check_hdf5(H5Dset_extent(column.dataset.id(), &total), "extend", place);
+  if (is_compressed(index)) {
+    write_chunks(index, last);
+  } else {
+    write_lines(index, last);
+  }
+}
+
+void TableWriter::write_lines(size_t index, int64_t last) {
+  const Column& column = columns_[index];
   const Hdf5Place place = column_place(index);
   const auto first = static_cast<hsize_t>(written_lines_);
-  const auto count = static_cast<hsize_t>(pending_lines_);
-  const hsize_t total = first + count;
-  if (column.pending.size() != count * schema_.columns[index].bytes) {
-    failure("{}: {} bytes are pending for {} lines", place.text(), column.pending.size(), count);
-  }
-  check_hdf5(H5Dset_extent(column.dataset.id(), &total), "extend", place);
+  const auto total = static_cast<hsize_t>(last);
+  const hsize_t count = total - first;
+  const char* values =
+      column.pending.data() + static_cast<size_t>(written_lines_ - first_held_) * schema_.columns[index].bytes;
   Hdf5Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose, "make a shape", place);
   Hdf5Handle target(H5Screate_simple(1, &total, nullptr), H5Sclose, "make a shape", place);
   check_hdf5(H5Sselect_hyperslab(target.id(), H5S_SELECT_SET, &first, nullptr, &count, nullptr), "select lines", place);
-  check_hdf5(
-      H5Dwrite(column.dataset.id(), column.type.id(), memory.id(), target.id(), H5P_DEFAULT, column.pending.data()),
-      "write", place);
-  column.pending.clear();
+  check_hdf5(H5Dwrite(column.dataset.id(), column.type.id(), memory.id(), target.id(), H5P_DEFAULT, values), "write",
+             place);
+}
+
+// Compressed here rather than by HDF5's filters, which would search all columns for repeats.
+void TableWriter::write_chunks(size_t index, int64_t last) {
+  const Column& column = columns_[index];
+  const ColumnSchema& schema = schema_.columns[index];
+  const Hdf5Place place = column_place(index);
+  const auto chunk_bytes = static_cast<size_t>(schema_.chunk_rows) * schema.bytes;
+  const bool measured = schema.noise && schema_.deflate == 1;
+  for (int64_t first = first_held_; first < last; first += schema_.chunk_rows) {
+    const char* values = column.pending.data() + static_cast<size_t>(first - first_held_) * schema.bytes;
+    std::span<const char> chunk(values, chunk_bytes);
+    if (first + schema_.chunk_rows > last) {
+      const auto lines = static_cast<size_t>(last - first);
+      padded_.assign(values, values + lines * schema.bytes);
+      padded_.resize(chunk_bytes);
+      if (const void* fill = fill_value(schema); fill != nullptr) {
+        for (size_t at = lines * schema.bytes; at < chunk_bytes; at += schema.bytes) {
+          std::memcpy(padded_.data() + at, fill, schema.bytes);
+        }
+      }
+      chunk = padded_;
+    }
+    const std::span<const uint8_t> packed = deflater_->compress(
+        chunk, schema.bytes, is_shuffled(schema), measured ? ChunkCoding::kPlanes : ChunkCoding::kRepeats);
+    const auto offset = static_cast<hsize_t>(first);
+    check_hdf5(H5Dwrite_chunk(column.dataset.id(), H5P_DEFAULT, 0, &offset, packed.size(), packed.data()), "write",
+               place);
+  }
+}
+
+void TableWriter::drop_whole_chunks() {
+  const int64_t lines = held_lines() / schema_.chunk_rows * schema_.chunk_rows;
+  if (lines == 0) return;
+  for (size_t index = 0; index < columns_.size(); ++index) {
+    std::vector<char>& bytes = columns_[index].pending;
+    bytes.erase(bytes.begin(), bytes.begin() + lines * static_cast<int64_t>(schema_.columns[index].bytes));
+  }
+  first_held_ += lines;
 }
 
 void TableWriter::write() {
-  if (pending_lines_ == 0) return;
-  for (size_t index = 0; index < columns_.size(); ++index) write_column(index);
-  written_lines_ += pending_lines_;
-  pending_lines_ = 0;
+  const int64_t last = first_held_ + held_lines() / schema_.chunk_rows * schema_.chunk_rows;
+  if (last <= written_lines_) return;
+  for (size_t index = 0; index < columns_.size(); ++index) write_column(index, last);
+  written_lines_ = last;
   published_ = false;
+  drop_whole_chunks();
 }
 
 void TableWriter::publish() {
-  if (pending_lines_ == 0 && published_) return;
+  const bool is_new = written_lines_ < lines_;
+  if (!is_new && published_) return;
   const size_t last = columns_.size() - 1;
-  const bool write_last = pending_lines_ > 0;
-  if (write_last) {
-    for (size_t index = 0; index < last; ++index) write_column(index);
+  if (is_new) {
+    for (size_t index = 0; index < last; ++index) write_column(index, lines_);
   }
   for (size_t index = 0; index < last; ++index) {
     check_hdf5(H5Dflush(columns_[index].dataset.id()), "flush", column_place(index));
   }
-  if (write_last) write_column(last);
+  if (is_new) write_column(last, lines_);
   check_hdf5(H5Dflush(columns_[last].dataset.id()), "flush", column_place(last));
-  written_lines_ += pending_lines_;
-  pending_lines_ = 0;
+  written_lines_ = lines_;
   published_ = true;
+  drop_whole_chunks();
 }
 
 size_t TableWriter::memory_bytes() const {
   size_t bytes = 0;
   for (size_t index = 0; index < columns_.size(); ++index) {
-    bytes += columns_[index].pending.capacity() + chunk_cache_bytes(schema_, index);
+    bytes += columns_[index].pending.capacity() + chunk_cache_bytes(schema_, index, is_compressed(index));
   }
   return bytes;
 }
 
 void TableWriter::close() {
+  publish();
   for (size_t index = 0; index < columns_.size(); ++index) columns_[index].dataset.close(column_place(index));
 }
 

@@ -1,13 +1,15 @@
-// Tables of equal-length 1-D columns in an HDF5 file: the writer buffers lines in memory and writes them in blocks, the
+// Tables of equal-length 1-D columns in an HDF5 file: the writer holds lines in memory and writes them in chunks, the
 // reader gives ranges of lines back. Internal to store/. One thread; errors name file and dataset.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "store/chunk_deflate.h"
 #include "store/handles.h"
 #include "store/rows.h"
 #include "store/schema.h"
@@ -33,7 +35,7 @@ class TableWriter {
         out += sizeof(T);
       }
     });
-    pending_lines_ += static_cast<int64_t>(lines.size());
+    lines_ += static_cast<int64_t>(lines.size());
   }
   template <class Line>
   void append(const Line& line) {
@@ -41,33 +43,41 @@ class TableWriter {
   }
   // Column by column: the same number of values for each, then commit_columns().
   void append_column(size_t index, const void* values, size_t bytes);
-  void commit_columns(int64_t lines) { pending_lines_ += lines; }
+  void commit_columns(int64_t lines) { lines_ += lines; }
 
-  int64_t lines() const { return written_lines_ + pending_lines_; }
-  int64_t pending_lines() const { return pending_lines_; }
+  int64_t lines() const { return lines_; }
+  int64_t held_lines() const { return lines_ - first_held_; }
   const TableSchema& schema() const { return schema_; }
-  size_t memory_bytes() const;  // pending lines and chunk caches
+  size_t memory_bytes() const;  // lines held and chunk caches
 
-  void write();  // pending lines into HDF5, not necessarily to the file
+  void write();  // whole chunks into HDF5, not necessarily to the file
   // Everything to the file, the last column after all others: a reader that goes by the last column's length sees only
   // whole lines.
   void publish();
-  void close();
+  void close();  // publishes first
 
  private:
   struct Column {
     Hdf5Handle dataset;
     Hdf5Handle type;
-    std::vector<char> pending;
+    std::vector<char> pending;  // lines first_held_ to lines_ - 1
   };
   Hdf5Place column_place(size_t index) const;
+  bool is_compressed(size_t index) const;
   void create_column(hid_t group, size_t index);
-  void write_column(size_t index);
+  // Lines written_lines_ to last - 1.
+  void write_column(size_t index, int64_t last);
+  void write_lines(size_t index, int64_t last);
+  void write_chunks(size_t index, int64_t last);
+  void drop_whole_chunks();
   Hdf5Place place_;
   TableSchema schema_;
   std::vector<Column> columns_;
-  int64_t pending_lines_ = 0;
+  std::unique_ptr<ChunkDeflater> deflater_;  // when a column is compressed
+  std::vector<char> padded_;
+  int64_t lines_ = 0;
   int64_t written_lines_ = 0;
+  int64_t first_held_ = 0;  // of a chunk: the last one is held until it is whole, and written anew until then
   bool published_ = true;
 };
 

@@ -213,7 +213,7 @@ void PartWriter::Impl::count_memory() {
 // before what they refer to.
 void PartWriter::Impl::write_full_blocks() {
   for (TableWriter* table : {&*tokens, &*nodes, &*recorded, &*events}) {
-    if (table->pending_lines() >= table->schema().chunk_rows) table->write();
+    if (table->held_lines() >= table->schema().chunk_rows) table->write();
   }
 }
 

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/timer.h"
 #include "store/column_table.h"
+#include "store/evaluation_tables.h"
 #include "store/file_header.h"
 #include "store/problem_tables.h"
 #include "store/readers.h"
@@ -49,7 +50,8 @@ struct RunWriter::Impl {
   void add_problem(const Problem& problem, const std::string& split, double base_pass_rate);
   void publish();
   void close_tables();
-  void finish(const std::string& how, double seconds, const std::vector<std::string>& parts);
+  void finish(const std::string& how, double seconds, const std::vector<std::string>& parts,
+              const EvaluationTables* evaluation);
 };
 
 // Under a temporary name first: the file takes its name once readers may open it, and an earlier attempt's file is
@@ -99,7 +101,7 @@ void RunWriter::Impl::write_ranks(const RunInfo& info) {
     ranks.append(
         RankLine{static_cast<int32_t>(rank), fixed_text<16>(info.roles[rank]), fixed_text<128>(info.hosts[rank])});
   }
-  ranks.write();
+  ranks.publish();
   ranks.close();
 }
 
@@ -134,8 +136,8 @@ void RunWriter::Impl::append(const std::string& table, const MetricsRow& row) {
   const std::vector<ColumnSchema>& columns = found->second.schema().columns;
   std::vector<const double*> values(columns.size(), nullptr);
   for (const auto& [name, value] : row) {
-    const auto column =
-        std::find_if(columns.begin(), columns.end(), [&](const ColumnSchema& schema) { return schema.name == name; });
+    const auto column = std::find_if(columns.begin(), columns.end(),
+                                     [&wanted = name](const ColumnSchema& schema) { return schema.name == wanted; });
     if (column == columns.end()) failure("{}: metrics table '{}' has no column '{}'", path.string(), table, name);
     const double*& slot = values[static_cast<size_t>(column - columns.begin())];
     if (slot != nullptr) failure("{}: metrics table '{}': '{}' is given twice in a row", path.string(), table, name);
@@ -172,7 +174,8 @@ void RunWriter::Impl::close_tables() {
 
 // Links are new objects, which SWMR forbids, and a kill of a plain writer could leave a file that nobody can open: the
 // end is written to a copy, which takes the name in one stroke.
-void RunWriter::Impl::finish(const std::string& how, double seconds, const std::vector<std::string>& parts) {
+void RunWriter::Impl::finish(const std::string& how, double seconds, const std::vector<std::string>& parts,
+                             const EvaluationTables* evaluation) {
   std::set<std::string> names;
   for (const std::string& part : parts) names.insert(std::filesystem::path(part).filename().string());
   for (const std::filesystem::path& part : list_parts(folder)) names.insert(part.filename().string());
@@ -181,6 +184,7 @@ void RunWriter::Impl::finish(const std::string& how, double seconds, const std::
   if (error) failure("{}: cannot copy it to {}: {}", path.string(), temporary.string(), error.message());
   Hdf5Handle run = reopen_hdf5(temporary, place);
   link_parts(run.id(), names, place);
+  if (evaluation != nullptr) write_evaluation(run.id(), *evaluation, place);
   update_attribute(run.id(), "stop_reason", how, place);
   update_attribute(run.id(), "wall_seconds", seconds, place);
   update_attribute(run.id(), "state", how.substr(0, how.find(':')), place);
@@ -228,7 +232,8 @@ void RunWriter::flush() {
   impl_->guard.run([&] { impl_->publish(); });
 }
 
-void RunWriter::finish(const std::string& how, double seconds, const std::vector<std::string>& parts) {
+void RunWriter::finish(const std::string& how, double seconds, const std::vector<std::string>& parts,
+                       const EvaluationTables* evaluation) {
   const std::string state = how.substr(0, how.find(':'));
   if (state != "finished" && state != "interrupted") {
     failure("{}: a run ends 'finished' or 'interrupted', not '{}'", impl_->path.string(), how);
@@ -236,7 +241,7 @@ void RunWriter::finish(const std::string& how, double seconds, const std::vector
   impl_->guard.run([&] {
     if (impl_->file.id() < 0) failure("{}: finished twice", impl_->path.string());
     impl_->close_tables();
-    impl_->finish(how, seconds, parts);
+    impl_->finish(how, seconds, parts, evaluation);
   });
 }
 

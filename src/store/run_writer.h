@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/problem.h"
+#include "store/evaluation.h"
 #include "store/metrics.h"
 #include "store/run_info.h"
 
@@ -46,7 +47,9 @@ class RunWriter {
   void flush();  // readers see all rows appended so far
   // `how`: "finished" or "interrupted", or one of them with a reason behind it ("interrupted: SIGTERM"). Writes what is
   // known at the end only, and links to `parts` (file names) and to any other part in the folder; then closes the file.
-  void finish(const std::string& how, double seconds, const std::vector<std::string>& parts);
+  // `evaluation`: becomes /evaluation.
+  void finish(const std::string& how, double seconds, const std::vector<std::string>& parts,
+              const EvaluationTables* evaluation = nullptr);
   double seconds_spent() const;
 
  private:

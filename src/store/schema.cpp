@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "store/evaluation_rows.h"
 #include "store/file_header.h"
 #include "store/metrics.h"
 #include "store/rows.h"
@@ -102,16 +103,18 @@ kill costs the rows since the last flush. Columns of a killed file may differ in
 Types: little-endian. `bool` is h5py's (an enum FALSE, TRUE of int8, read as numpy bool). An enum reads as its number;
 `h5py.check_enum_dtype` gives the names, and h5dump prints them. `text[N]` is UTF-8 of at most N bytes, padded with
 zeros; h5py reads it as bytes (`column.asstr()`, `attribute.decode()`). Files are written in the format of HDF5 1.10.
-The large tables are shuffled and deflated ([store].compression), all but their float64 columns. Of the log-probabilities
+The large tables are shuffled and deflated ([store].compression), all but their float64 columns; at level 1 /tokens
+without deflate's search for repeats, which costs most of the time and finds none (src/store/chunk_deflate.h). Of the log-probabilities
 and entropies in /tokens, [store].mantissa_bits bits of the mantissa are kept, rounded to nearest: with the default 12 a
-relative error of at most 2^-13 = 0.00013 (learning uses the exact values). A flush rewrites the last chunk
-of each compressed column, and in a file that others read the old copy stays: a part that is flushed after every tree is
-several times larger. Links in run.h5 to a part that was killed open with `swmr=True` only.
+relative error of at most 2^-13 = 0.00013 (learning uses the exact values). A flush
+rewrites the last chunk of each compressed column, and in a file that others read the old copy stays: a part that is
+flushed after every tree is several times larger. Links in run.h5 to a part that was killed open with `swmr=True` only.
 
 Versions: `schema` says which kind of file it is and `schema_version` is (major, minor). A reader refuses another kind
-and another major version. A minor version adds columns or attributes and changes nothing else: a program accepts every minor version, passes over
-what it does not know, and does without what an older file lacks. 1.1 added the attributes hosts, libraries, mended, level
-and mantissa_bits. Metrics columns need no version, since every run may have its own.
+and another major version. A minor version adds columns or attributes and changes nothing else: a program accepts every
+minor version, passes over what it does not know, and does without what an older file lacks. 1.1 added the attributes
+hosts, libraries, mended, level and mantissa_bits, 1.2 the tables of /evaluation. Metrics columns need no version, since
+every run may have its own.
 
 Checking: `deepsearch check RUN` compares a run's files with this schema and each other, also while the run goes on; a
 line a finding, exit code 2 if there is any. `deepsearch check --repair RUN` writes files of killed writers anew without
@@ -133,9 +136,11 @@ const std::vector<TableSchema>& part_tables() {
         table<ProblemTextLine>("/problem_text", "the whole texts of /problems", 65536, 1),
         table<ProblemTokenLine>("/problem_tokens", "the prompts of /problems as tokens", 16384, 1)};
     for (TableSchema& one : all) {
-      for (ColumnSchema& column : one.columns)
+      for (ColumnSchema& column : one.columns) {
+        column.noise = one.path == "/tokens";
         column.optional = (one.path == "/tokens" && column.name == "policy_version") ||
                           (one.path == "/recorded" && (column.name == "cached" || column.name == "dropped"));
+      }
     }
     return all;
   }();
@@ -167,6 +172,15 @@ const std::vector<TableSchema>& run_tables() {
   return tables;
 }
 
+const std::vector<TableSchema>& evaluation_tables() {
+  static const std::vector<TableSchema> tables = {
+      table<BenchmarkLine>("/evaluation/benchmarks", "the benchmarks of an evaluation", 64, 0),
+      table<ScoreLine>("/evaluation/scores", "what they came to", 256, 0),
+      table<EvaluatedProblemLine>("/evaluation/problems", "their problems, benchmark after benchmark", 1024, 1),
+      table<SampleLine>("/evaluation/samples", "the responses, problem after problem", 4096, 1)};
+  return tables;
+}
+
 const TableSchema& table_schema(const std::vector<TableSchema>& tables, const std::string& path) {
   for (const TableSchema& candidate : tables) {
     if (candidate.path == path) return candidate;
@@ -181,6 +195,10 @@ std::string schema_markdown() {
   print_attributes(out, run_attributes());
   out += "\nOnce the run has ended, the group `/parts` holds an external link to each part, by its file name.\n";
   for (const TableSchema& run_table : run_tables()) print_table(out, run_table);
+  out +=
+      "\nAn evaluation (`deepsearch evaluate`, docs/evaluate.md) that has ended has these too; the responses' tokens "
+      "are in its parts.\n";
+  for (const TableSchema& evaluation_table : evaluation_tables()) print_table(out, evaluation_table);
   out += fmt::format("\n## parts/*.h5 (`schema` = \"{}\")\n", kPartSchema);
   print_attributes(out, part_attributes());
   for (const TableSchema& part_table : part_tables()) print_table(out, part_table);

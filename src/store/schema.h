@@ -27,6 +27,7 @@ struct ColumnSchema {
   std::string description;
   bool optional = false;  // files of earlier minor versions lack it: it reads as fill values then
   bool deflates = true;   // false: measurements to the last bit, noise that deflate hardly shrinks
+  bool noise = false;     // no repeats worth searching for (store/chunk_deflate.h)
 };
 
 struct TableSchema {
@@ -50,6 +51,8 @@ const std::vector<TableSchema>& part_tables();
 std::vector<TableSchema> part_tables_with(int deflate, int mantissa_bits);
 // run.h5's tables, /metrics with every known column.
 const std::vector<TableSchema>& run_tables();
+// What run.h5 of an evaluation has beside them, once it has ended.
+const std::vector<TableSchema>& evaluation_tables();
 const TableSchema& table_schema(const std::vector<TableSchema>& tables, const std::string& path);  // failure() if none
 // A metrics table with just these columns; an unknown table or column is failure().
 TableSchema metrics_schema(const std::string& table, const std::vector<std::string>& columns);

@@ -107,6 +107,19 @@ def test_a_growing_file_is_read_while_its_writer_has_it_open(tmp_path: Path) -> 
             assert stats.pass_curves(run)[1].last == pytest.approx(0.1)
 
 
+def test_a_run_without_a_tree_yet_has_its_columns(small_run: Path, tmp_path: Path) -> None:
+    folder = copy(small_run, tmp_path)
+    for path in (folder / "parts").glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            for table in ("trees", "nodes", "tokens", "recorded"):
+                for column in file[table].values():
+                    column.resize((0,))
+    with Run(folder) as run:
+        assert (len(run.trees), run.trees["n_nodes"].sum()) == (0, 0)
+        assert len(run.nodes(["value"])["value"]) == 0
+        assert len(run.recorded()) == len(run.tokens()) == 0
+
+
 def test_a_tree_comes_back_as_written(small_run: Path) -> None:
     with Run(small_run) as run:
         shapes = stats.tree_shapes(run)

@@ -118,6 +118,20 @@ def test_sweep(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert {p.suffix for p in tmp_path.iterdir()} == {".html", ".png", ".csv", ".parquet"}
 
 
+def test_a_sweeps_folder_says_which_points_are_missing(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep / "w2", folder)
+    (folder / "points").mkdir()
+    for name in ("s1", "s2", "s3"):
+        (folder / "points" / f"{name}.toml").write_text("")
+    assert main(["sweep", str(folder)]) == 0
+    seen = capsys.readouterr()
+    assert seen.err == "warning: 1 points of the sweep have no run.h5 yet: s3\n"
+    assert "all runs" in seen.out
+
+
 def test_compare_names_an_unknown_key(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(p) for p in groups.find_runs(sweep)]
     assert main(["compare", *runs, "--by", "search.widht", "--out", str(tmp_path)]) == 2

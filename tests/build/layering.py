@@ -33,6 +33,7 @@ OWNERS = [
     ("MPI", re.compile(r"^mpi(-ext)?\.h$|^openmpi/"), {"comm"}),
     ("NCCL", re.compile(r"^nccl"), {"comm"}),
     ("HDF5", re.compile(r"^(hdf5|H5)[^/]*$|^hdf5/"), {"store"}),
+    ("zlib", re.compile(r"^zlib\.h$"), {"store"}),
     ("LibTorch", re.compile(r"^(torch|ATen|c10|caffe2)/"), {"learn"}),
     ("CUDA", re.compile(r"^(cuda|cublas)"), {"comm", "engine"}),
     ("PCRE2 and utf8proc", re.compile(r"^(pcre2|utf8proc)\.h$"), {"tokenizer"}),

@@ -66,6 +66,14 @@ TEST(JobScript, GivesAHeterogeneousJobTwoGroups) {
   EXPECT_EQ(job.ranks(site), 14);
 }
 
+TEST(JobScript, DoesNotWaitForEverForWhatFailed) {
+  Job job;
+  job.dependency = "afterok:7";
+  EXPECT_THAT(job_header({}, job, 60), HasSubstr("--dependency=afterok:7\n#SBATCH --kill-on-invalid-dep=yes\n"));
+  job.dependency = "afterany:7";
+  EXPECT_THAT(job_header({}, job, 60), Not(HasSubstr("invalid-dep")));
+}
+
 TEST(JobScript, WantsABodyWithItsMark) {
   EXPECT_THAT(complaint_of([] { job_script({}, {}, 60, "echo\n"); }), HasSubstr("what follows"));
 }

@@ -36,6 +36,12 @@ def test_the_published_run_fits_and_takes_a_plausible_time(tmp_path):
         assert part in table
 
 
+def test_the_shipped_config_of_the_published_run_fits_two_nodes_of_eight():
+    table = plan(CONFIGS / "deepsearch-1.5b.toml", *PUBLISHED[:6], "--devices", 16, "--prompt-tokens", 300).stdout
+    assert "8 search and 8 learner ranks on 16 h100" in table
+    assert "50 steps" in table
+
+
 def test_what_cannot_fit_is_one_line_with_the_key_to_change():
     tight = (*PUBLISHED, "--hardware-set", "memory_gb=40")
     report = plan(*tight, code=2)

@@ -12,5 +12,7 @@ trap 'rm -rf "$corpus"' EXIT
 "$binary" --seeds="$corpus"
 [ -n "$(ls "$corpus")" ] || { echo "fuzz: $name wrote no seeds" >&2; exit 1; }
 options=(-max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 -verbosity=1)
+# shellcheck disable=SC2207 # words are options
+if [ -e "$here/$name.options" ]; then options+=($(cat "$here/$name.options")); fi
 if [ -e "$here/$name.dict" ]; then options+=(-dict="$here/$name.dict"); fi
 "$binary" "${options[@]}" "$corpus" 2>&1 | tail -n 60

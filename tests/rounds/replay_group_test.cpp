@@ -83,7 +83,7 @@ TEST(ReplayGroup, CachedSolutionsMayFillIt) {
   EXPECT_EQ(group.key.step, 9);
   EXPECT_EQ(group.recorded.size(), 1U);
   EXPECT_EQ(group.token_versions.size(), 3U);
-  EXPECT_THROW(make_replay_group(nothing, {{.tokens = {1}}}, kSteps, 2), Error);
+  EXPECT_THROW(make_replay_group(nothing, {{.tokens = {1}, .logprobs = {}, .entropies = {}}}, kSteps, 2), Error);
 }
 
 // Group-relative, the mean only, whatever [learn] has for trees; dropped trajectories are out of the group.

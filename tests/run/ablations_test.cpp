@@ -137,7 +137,8 @@ TEST(Ablations, ContradictionsAreRefused) {
   EXPECT_NE(std::string::npos, refusal({"learn.overlong=penalty"}).find("overlong_buffer is 4096"));
   EXPECT_EQ("", refusal({"learn.overlong=penalty", "learn.overlong_buffer=10"}));
   EXPECT_EQ("", refusal({"learn.overlong=filter", "learn.kl_estimator=k2"}));
-  for (const char* shipped : {"bag.toml", "chain.toml", "countdown.toml", "quickstart.toml"}) {
+  for (const char* shipped : {"bag.toml", "chain.toml", "countdown.toml", "quickstart.toml", "quickstart-ahead.toml",
+                              "deepsearch-1.5b.toml", "eval/paper.toml"}) {
     EXPECT_NO_THROW(read_config((folder().parent_path() / shipped).string(), {})) << shipped;
   }
 }

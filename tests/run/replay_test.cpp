@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "rounds/replay_group.h"
 #include "run/config.h"
+#include "run/domain.h"
 #include "run/setup.h"
 #include "run/verification.h"
 #include "search/forest.h"
@@ -15,9 +16,10 @@ namespace {
 
 TEST(Replay, RecomputedLogProbsAreTheSampled) {
   const Config config = read_config("", {"task.name=bag", "task.sizes=[6]", "model.hidden_size=32", "run.seed=5"});
-  const std::shared_ptr<const Task> task = make_task(config.task);
-  const ModelWeights weights = start_weights(config, *task);
-  const std::unique_ptr<Verifier> verifier = make_verifier(config.verify, task);
+  const Domain domain = make_domain(config);
+  const std::shared_ptr<const Task>& task = domain.task;
+  const ModelWeights weights = start_weights(config, *domain.language);
+  const std::unique_ptr<Verifier> verifier = make_verifier(config.verify, domain);
   const std::unique_ptr<Engine> engine = make_engine(config.engine, weights.config, 5, 0);
   engine->set_weights(weights, 3);
   Forest forest(*engine, *verifier, config.search, {.seed = 5});

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "run/config.h"
+#include "run/domain.h"
 
 namespace deepsearch {
 namespace {
@@ -14,9 +15,10 @@ using testing::HasSubstr;
 TEST(Verification, MathematicsReadsTheTextOfTheTasksWords) {
   const std::shared_ptr<const Task> task = make_task({.name = "chain", .confusion = 0});
   const Example example = task->demonstration(0);
-  const auto own = make_verifier({}, task);
-  const auto math = make_verifier({.judge = Judge::kMathematics, .extract = {"numbers"}}, task);
-  const auto boxes = make_verifier({.judge = Judge::kMathematics}, task);
+  const Domain domain{.task = task, .language = task};
+  const auto own = make_verifier({}, domain);
+  const auto math = make_verifier({.judge = Judge::kMathematics, .extract = {"numbers"}}, domain);
+  const auto boxes = make_verifier({.judge = Judge::kMathematics}, domain);
   EXPECT_EQ(own->verify(example.problem, example.solution, true).outcome, Outcome::kCorrect);
   EXPECT_EQ(math->verify(example.problem, example.solution, true).outcome, Outcome::kCorrect);
   EXPECT_EQ(boxes->verify(example.problem, example.solution, true).outcome, Outcome::kWrong);
@@ -24,6 +26,25 @@ TEST(Verification, MathematicsReadsTheTextOfTheTasksWords) {
   Problem other = example.problem;
   other.answer = "99";
   EXPECT_EQ(math->verify(other, example.solution, true).outcome, Outcome::kWrong);
+}
+
+TEST(Verification, AnswersAreComparedAsTheyAreJudged) {
+  const std::shared_ptr<const Task> task = make_task({.name = "chain", .confusion = 0});
+  const Domain domain{.task = task, .language = task};
+  const SameAnswer own = make_same_answer({.judge = Judge::kTask}, domain);
+  const SameAnswer math = make_same_answer({.judge = Judge::kMathematics, .extract = {"numbers"}}, domain);
+  EXPECT_FALSE(own({}, "1/2", "0.5"));
+  EXPECT_TRUE(own({}, "1/2", "1/2"));
+  EXPECT_TRUE(math({}, "1/2", "0.5"));
+  EXPECT_FALSE(math({}, "1/2", "0.6"));
+}
+
+TEST(Verification, TheDefaultGoesByTheTask) {
+  EXPECT_EQ(read_config_text("", "t", {}).verify.judge, Judge::kTask);
+  const Config text = read_config_text("[task]\nname = \"text\"\n[search]\nstep_tokens = 0\nmax_depth = 0\n", "t", {});
+  EXPECT_EQ(text.verify.judge, Judge::kMathematics);
+  EXPECT_EQ(text.search.step_tokens, 256);
+  EXPECT_EQ(text.search.max_depth, 64);
 }
 
 TEST(Verification, IsPartOfTheConfig) {

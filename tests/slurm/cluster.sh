@@ -36,9 +36,10 @@ check() {
         say "skipped: not here: ${missing[*]} (jobs/setup.sh --with-slurm, as root)"
         return 77
     fi
-    # Containers without the right to make namespaces.
-    if ! unshare --net --mount true 2>/dev/null; then
-        say "skipped: this machine does not let root make network namespaces"
+    # Containers without the right to make namespaces, kernels without bridges.
+    if ! unshare --net --uts --ipc --mount bash -c 'ip link add b0 type bridge && ip link add v0 type veth peer name v1 &&
+        mount -t tmpfs tmpfs /mnt' 2>/dev/null; then
+        say "skipped: this machine does not let root make network namespaces, bridges and mounts"
         return 77
     fi
 }
@@ -67,7 +68,8 @@ write_configuration() {
         echo "$NET.1 head"
         for i in "${!NODES[@]}"; do echo "$NET.1$((i + 1)) ${NODES[$i]}"; done
     } >"$BASE/hosts"
-    # cred_expire: a requeued job may start again after so many seconds. KillWait: from SIGTERM to SIGKILL.
+    # cred_expire: a requeued job may start again after so many seconds. KillWait: from SIGTERM to SIGKILL. LLN: jobs are
+    # spread over the nodes.
     cat >"$BASE/slurm.conf" <<CONF
 ClusterName=deepsearch-test
 SlurmctldHost=head($NET.1)
@@ -96,11 +98,16 @@ InactiveLimit=0
 MinJobAge=600
 JobRequeue=1
 SchedulerParameters=batch_sched_delay=1,sched_min_interval=500000,sched_interval=5,bf_interval=5
-NodeName=n[1-2] NodeAddr=$NET.1[1-2] CPUs=16 RealMemory=4000 State=UNKNOWN
-PartitionName=all Nodes=n[1-2] Default=YES MaxTime=60 State=UP
+GresTypes=gpu
+NodeName=n[1-2] NodeAddr=$NET.1[1-2] CPUs=16 RealMemory=4000 Gres=gpu:4 State=UNKNOWN
+PartitionName=all Nodes=n[1-2] Default=YES MaxTime=60 State=UP LLN=YES
 PartitionName=first Nodes=n1 MaxTime=60 State=UP
 PartitionName=second Nodes=n2 MaxTime=60 State=UP
 CONF
+    # GPUs by name only, so that scripts which ask for some can be tried: slurmd wants files, and only complains that
+    # they are no devices.
+    touch "$BASE"/gpu{0..3}
+    echo "Name=gpu File=$BASE/gpu[0-3]" >"$BASE/gres.conf"
 }
 
 start_munge() {
@@ -132,7 +139,7 @@ start_network() {
 }
 
 # start_node NAME. Not `ip netns exec`: it mounts /sys anew, and slurmd then fails on cgroups. Shared memory wants a
-# /dev/shm of the node's own, srun --mpi=pmix a /tmp of its own.
+# /dev/shm of the node's own, srun --mpi=pmix a /tmp of its own; a checkout below /tmp is seen there all the same.
 start_node() {
     local name=$1
     if alive "$BASE/$name/slurmd.pid"; then return; fi
@@ -144,8 +151,12 @@ start_node() {
             hostname "$2"
             mount --bind "$1/hosts" /etc/hosts
             mount -t tmpfs -o size=1g tmpfs /dev/shm
-            mount --bind "$1/$2/tmp" /tmp
-            cd / && exec slurmd -f "$1/slurm.conf"' _ "$BASE" "$name" \
+            case $3 in /tmp/*)
+                mkdir -p "$1/$2$3"
+                mount --bind "$3" "$1/$2$3" ;;
+            esac
+            mount --rbind "$1/$2/tmp" /tmp
+            cd / && exec slurmd -f "$1/slurm.conf"' _ "$BASE" "$name" "$(realpath "$(dirname "$0")/../..")" \
         </dev/null >"$BASE/log/start-$name.log" 2>&1 || die "slurmd on $name did not start: $(tail -n 3 "$BASE/log/start-$name.log")"
 }
 

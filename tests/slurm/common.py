@@ -34,6 +34,7 @@ steps = 6
 problems = 120
 minibatch_problems = 40
 overlong_penalty = 0.0
+threads = 1
 checkpoint_every = 2
 optimizer.lr = 1e-3
 
@@ -57,13 +58,32 @@ learn.optimizer.lr = [1e-3, 5e-4]
 """
 
 
-def run(*words, code=0, timeout=120, **environment):
+# A policy that solves some of the problems: fresh weights solve none, and then there is no gradient to compare.
+WARM_STEPS = 600
+
+
+def warm_start(folder):
+    """CONFIG with the path of a policy that it makes in `folder`."""
+    write(folder, CONFIG, "warm.toml")
+    deepsearch("sft", folder / "warm.toml", "--out", folder / "base", "--set", f"sft.steps={WARM_STEPS}")
+    return CONFIG.replace("[model]\n", f'[model]\npath = "{folder / "base"}"\n')
+
+
+def replaced(text, changes):
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def run(*words, code=0, timeout=120, cwd=None, **environment):
     report = subprocess.run(
         [*map(str, words)],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
     assert code is None or report.returncode == code, f"{words}\n{report.stdout}\n{report.stderr}"
@@ -82,9 +102,7 @@ def refused(*words, **more):
     return lines[0]
 
 
-def write(folder, text=CONFIG, name="config.toml", **changes):
-    for old, new in changes.items():
-        text = text.replace(old, new)
+def write(folder, text=CONFIG, name="config.toml"):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text)
     return folder / name
@@ -106,6 +124,13 @@ def hosts_of(path):
 def state_of(path):
     with h5py.File(path / "run.h5", "r") as file:
         return text_of(file.attrs["state"]), list(file["metrics/learner/step"])
+
+
+def assert_gradients(path):
+    """Every step learnt from problems that were solved in some of their trajectories and not in others."""
+    with h5py.File(path / "run.h5", "r") as file:
+        assert (file["metrics/learner/grad_norm"][...] > 0.01).all()
+        assert (file["metrics/learner/uniform_fraction"][...] < 1).all()
 
 
 def table(text):

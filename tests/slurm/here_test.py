@@ -12,9 +12,11 @@ from common import (
     REPO,
     STEPS,
     SWEEP,
+    assert_gradients,
     deepsearch,
     final_weights,
     refused,
+    replaced,
     run,
     state_of,
     table,
@@ -24,16 +26,12 @@ from common import (
 SMALL = {"problems = 120": "problems = 12", "minibatch_problems = 40": "minibatch_problems = 6"}
 
 
-def small(folder, **changes):
-    text = CONFIG
-    for old, new in {**SMALL, **changes}.items():
-        assert old in text
-        text = text.replace(old, new)
-    return write(folder, text)
+def small(folder, text=CONFIG, **changes):
+    return write(folder, replaced(text, {**SMALL, **changes}))
 
 
-def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path):
-    config = small(tmp_path)
+def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path, warm):
+    config = small(tmp_path, warm)
     path = tmp_path / "run"
     report = run(REPO / "jobs/train.sh", config, "--run", path, "--set", "run.stop_after=2", code=75)
     assert "held-out Pass@1" in report.stdout
@@ -50,10 +48,11 @@ def test_train_leaves_a_folder_an_attempt_and_a_done_file(tmp_path):
     assert not (log / "attempt-3").exists()
     deepsearch("train", config, "--run", tmp_path / "whole")
     assert final_weights(path) == final_weights(tmp_path / "whole")
+    assert_gradients(path)
 
 
-def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path):
-    config = small(tmp_path, **{"steps = 6": "steps = 100000", "every = 2\nproblems": "every = 0\nproblems"})
+def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path, warm):
+    config = small(tmp_path, warm, **{"steps = 6": "steps = 100000", "every = 2\nproblems": "every = 0\nproblems"})
     path = tmp_path / "run"
     with subprocess.Popen([REPO / "jobs/train.sh", config, "--run", path], stdout=subprocess.DEVNULL) as job:
         deadline = time.monotonic() + 60
@@ -65,8 +64,17 @@ def test_a_signal_to_an_attempt_makes_a_checkpoint(tmp_path):
     assert state_of(path)[0] == "interrupted"
 
 
-def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path):
-    small(tmp_path)
+@pytest.mark.parametrize(("first", "code"), [(2, 2), (75, 75), (1, 143)])
+def test_the_rank_that_ends_first_tells_the_exit_code(tmp_path, first, code):
+    """srun ends the others then, and returns the highest of all codes."""
+    says = f"srun: error: n2: task 1: Exited with exit code {first}\nsrun: error: n1: task 0: Terminated"
+    words = ("bash", "-c", f"echo '{says}'; exit 143")
+    run(REPO / "slurm/attempt.sh", tmp_path / "run", *words, code=code)
+    assert (tmp_path / "run/log/attempt-1/exit").read_text().split()[0] == str(code)
+
+
+def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path, warm):
+    small(tmp_path, warm)
     sweep = write(tmp_path, SWEEP.replace("[2, 3, 4]", "[2, 3]"), "sweep.toml")
     out = tmp_path / "out"
     plan = deepsearch("sweep", "plan", sweep).stdout
@@ -100,8 +108,8 @@ def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path):
     assert final_weights(out / "w3-lr0.001-s2") == final_weights(tmp_path / "one")
 
 
-def test_halving_ends_poor_points_at_a_rung(tmp_path):
-    small(tmp_path)
+def test_halving_ends_poor_points_at_a_rung(tmp_path, warm):
+    small(tmp_path, warm)
     text = SWEEP.replace("seeds = [1, 2]", "seeds = [1]").replace("[2, 3, 4]", "[2, 4]")
     sweep = write(tmp_path, text + "\n[halving]\nrungs = [2, 4]\nkeep = 0.5\n", "sweep.toml")
     out = tmp_path / "out"
@@ -137,9 +145,12 @@ def test_shipped_sweeps_are_plans(name):
     assert "points" in deepsearch("sweep", "plan", REPO / f"configs/sweeps/{name}.toml").stdout
 
 
+ANYWHERE = ("--site-set", "site.node_local=[]")  # this checkout may lie below /tmp
+
+
 def test_dry_run_prints_script_and_rank_map(tmp_path):
     config = small(tmp_path)
-    report = deepsearch("submit", config, "--run", REPO / "runs/none", "--nodes", 2, "--dry-run")
+    report = deepsearch("submit", config, "--run", REPO / "runs/none", "--nodes", 2, "--dry-run", *ANYWHERE)
     assert "#SBATCH --nodes=2" in report.stdout and "--kill-on-bad-exit=1" not in report.stdout
     assert "# node 2         ranks 4-7        search ranks 4-6, learner 0 (0 coordinates)" in report.stdout
     assert run("bash", "-n", write(tmp_path, report.stdout, "job.sh")).stderr == ""

@@ -5,12 +5,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/files.h"
 #include "random_tree.h"
+#include "store/handles.h"
 #include "store/part_writer.h"
 #include "store/readers.h"
 #include "store/run_folder.h"
@@ -135,6 +137,41 @@ TEST_F(CheckTest, FilesThatAreNoneAreNamedInOneLine) {
   EXPECT_THAT(line_of("a text\n"), HasSubstr("some.h5: HDF5 could not open the file"));
   EXPECT_THAT(line_of(whole.substr(0, whole.size() / 2)), HasSubstr("some.h5: HDF5 could not open the file"));
   EXPECT_THAT(check_file(folder_ / "none.h5").findings, Contains(HasSubstr("none.h5: cannot open: No such file")));
+}
+
+// The two numbers of schema_version lie in the file as they are; the object's checksum is HDF5's to renew.
+TEST_F(CheckTest, NewerForeignAndLockedFilesAreNamedInOneLine) {
+  write_run(2);
+  const auto path = folder_ / "run.h5";
+  const int changed = in_child([&] {
+    const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t version = H5Aopen(file, "schema_version", H5P_DEFAULT);
+    const int64_t newer[] = {2, 3};
+    const bool written = H5Awrite(version, H5T_STD_I64LE, newer) >= 0;
+    H5Aclose(version);
+    return H5Fclose(file) >= 0 && written ? 0 : 1;
+  });
+  ASSERT_EQ(changed, 0);
+  const std::vector<std::string> newer = check_file(path).findings;
+  ASSERT_EQ(newer.size(), 1U);
+  EXPECT_THAT(newer.front(), HasSubstr("run.h5: schema version 2.3"));
+
+  const auto foreign = folder_ / "foreign.h5";
+  const int made = in_child([&] {
+    const hid_t file = H5Fcreate(foreign.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    return H5Fclose(file) >= 0 ? 0 : 1;
+  });
+  ASSERT_EQ(made, 0);
+  const std::vector<std::string> other = check_file(foreign).findings;
+  ASSERT_EQ(other.size(), 1U);
+  EXPECT_THAT(other.front(), HasSubstr("foreign.h5: an HDF5 file of something else"));
+
+  std::filesystem::permissions(foreign, std::filesystem::perms::none);
+  const std::vector<std::string> locked = check_file(foreign).findings;
+  ASSERT_EQ(locked.size(), 1U);
+  if (geteuid() != 0) {  // whom nothing is locked to
+    EXPECT_THAT(locked.front(), HasSubstr("foreign.h5: cannot open: Permission denied"));
+  }
 }
 
 TEST_F(CheckTest, FilesThatDoNotBelongTogetherAreNamed) {

@@ -1,10 +1,12 @@
 // What logging costs, printed for people (nothing is asserted about time), and how large the files become.
+#include <array>
 #include <cstdio>
 
 #include <gtest/gtest.h>
 
 #include "core/timer.h"
 #include "random_tree.h"
+#include "store/bench.h"
 #include "store/part_writer.h"
 #include "store/readers.h"
 
@@ -81,6 +83,17 @@ TEST_P(CostOfTrees, IsPrinted) {
   const double raw = static_cast<double>(shape.n_nodes) * (80.0 + 12.0 * shape.step_tokens) + 2000.0;
   if (shape.flush_every == 0) {
     EXPECT_LT(bytes / shape.n_trees, raw + 2e6 / shape.n_trees);
+  }
+}
+
+// The limits that were set for the format: bytes a token at the default precision, and memory, for large trees too.
+TEST_F(StoreTest, TokensAndMemoryStayWithinTheirLimits) {
+  for (const auto& [trees, nodes, step_tokens] : {std::array{20, 1000, 10}, std::array{1, 10000, 40}}) {
+    const StoreBenchResult result = bench_store(
+        {.folder = folder_, .trees = trees, .nodes = nodes, .step_tokens = step_tokens, .part = {.mantissa_bits = 12}});
+    EXPECT_LE(result.token_bytes + result.version_bytes, 8.0);
+    EXPECT_GT(result.token_bytes, 4.0);  // ids alone have ten bits of entropy
+    EXPECT_LT(result.memory_bytes, 64e6);
   }
 }
 

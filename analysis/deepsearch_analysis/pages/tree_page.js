@@ -90,6 +90,7 @@ function panel() {
   const steps = path.map((p) => `<span class="step${p === node ? " here" : ""}" data-node="${p}">${stepHtml(p)}</span>`).join("\n");
   element("side").innerHTML =
     `<div class="quiet">${escape(model.name)} · ${model.kind} · step ${model.step} · ${model.n.toLocaleString("en")} nodes · stopped: ${escape(model.stop)}</div>` +
+    (model.missing ? `<div class="missing">${escape(model.missing)}</div>` : "") +
     `<table>${rows.map(([k, v]) => `<tr><td>${k}</td><td>${v}</td></tr>`).join("")}</table>` +
     `<h2>problem ${escape(problem.id || problem.key)}</h2><div class="text">${escape(model.prompt || problem.prompt)}</div>` +
     (problem.answer ? `<div class="quiet">answer: ${escape(problem.answer)}</div>` : "") +

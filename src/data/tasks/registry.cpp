@@ -34,6 +34,9 @@ std::unique_ptr<Task> make_task(const TaskParams& params) {
   if (found == std::end(kTasks)) {
     std::string names;
     for (const Entry& entry : kTasks) names += (names.empty() ? "" : ", ") + std::string(entry.name);
+    if (params.text()) {
+      bad_input("[task].name = \"text\": problems in text are not made here; this needs an embedded task: {}", names);
+    }
     bad_input("[task].name: there is no task \"{}\"; the embedded tasks are {}", params.name, names);
   }
   return found->make(params);
