@@ -17,7 +17,9 @@ def place(tmp_path_factory):
     """A configuration, a policy that solves some problems, and what the filter makes of them on one rank."""
     folder = tmp_path_factory.mktemp("filter")
     (folder / "config.toml").write_text(SMALL.replace("hidden_size = 16", "hidden_size = 64"))
-    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", folder / "policy", "--set", "sft.steps=120"]
+    keys = ("sft.steps=400", "sft.batch=64", "sft.optimizer.lr=5e-3")
+    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", folder / "policy"]
+    arguments += [f"--set={key}" for key in keys]
     subprocess.run(arguments, check=True, capture_output=True)
     report = run_filter(folder, 1, "one")
     assert report.returncode == 0, report.stderr

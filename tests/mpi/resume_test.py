@@ -88,7 +88,8 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     (folder / "config.toml").write_text(CONFIG)
     BASE = folder / "policy"
-    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, "--set", "sft.steps=120"]
+    keys = ("sft.steps=500", "sft.batch=64", "sft.optimizer.lr=5e-3", "task.sizes=[1, 2]")
+    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, *(f"--set={key}" for key in keys)]
     subprocess.run(arguments, check=True, capture_output=True)
 
 

@@ -15,7 +15,7 @@ namespace deepsearch {
 namespace {
 
 TEST(Replay, RecomputedLogProbsAreTheSampled) {
-  const Config config = read_config("", {"task.name=bag", "task.sizes=[6]", "model.hidden_size=32", "run.seed=5"});
+  const Config config = read_config("", {"task.name=bag", "task.sizes=[6]", "search.max_depth=0", "search.step_tokens=0", "model.hidden_size=32", "run.seed=5"});
   const Domain domain = make_domain(config);
   const std::shared_ptr<const Task>& task = domain.task;
   const ModelWeights weights = start_weights(config, *domain.language);
