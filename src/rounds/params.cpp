@@ -5,13 +5,14 @@
 namespace deepsearch {
 
 void RoundsParams::describe(ConfigVisitor& v) {
-  v.field({.key = "count",
-           .unit = "rounds",
-           .meaning = "rounds of filter, search and learning; 0: training takes every problem of its split, and nothing "
-                      "else of this table matters to it",
-           .min = 0,
-           .max = 1e6},
-          count);
+  v.field(
+      {.key = "count",
+       .unit = "rounds",
+       .meaning = "rounds of filter, search and learning; 0: training takes every problem of its split, and nothing "
+                  "else of this table matters to it",
+       .min = 0,
+       .max = 1e6},
+      count);
   v.field({.key = "steps",
            .unit = "steps",
            .meaning = "training steps of a round; count * steps must be [learn].steps; 0: [learn].steps / count",

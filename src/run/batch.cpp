@@ -4,21 +4,41 @@
 #include <map>
 #include <utility>
 
+#include "search/rescue.h"
+
 namespace deepsearch {
 
+namespace {
+
+struct OfOneProblem {
+  const TreeRecord* tree = nullptr;
+  const TreeRecord* group = nullptr;
+};
+
+// The record that teaches.
+TreeRecord chosen(const OfOneProblem& records, const CreditParams& credit) {
+  const auto& [tree, group] = records;
+  const bool rescued = credit.rescue == Rescue::kGroup && tree != nullptr && group != nullptr;
+  if (rescued) return rescued_group(*group, *tree);
+  return tree != nullptr ? *tree : *group;
+}
+
+}  // namespace
+
 StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, const CreditParams& credit) {
-  std::map<TreeKey, const TreeRecord*> teaching;
+  std::map<TreeKey, OfOneProblem> by_problem;
   for (const TreeRecord& record : records) {
-    const TreeRecord*& slot = teaching[record.key];
-    if (slot == nullptr || record.kind == RecordKind::kTree) slot = &record;
+    OfOneProblem& problem = by_problem[record.key];
+    (record.kind == RecordKind::kTree ? problem.tree : problem.group) = &record;
   }
   StepBatch batch;
-  for (const auto& [key, record] : teaching) {
+  for (const auto& [key, of_problem] : by_problem) {
+    TreeRecord record = chosen(of_problem, credit);
     ++batch.seen;
-    if (has_correct(*record)) ++batch.solved;
-    if (is_uniform(*record, credit)) ++batch.uniform;
+    if (has_correct(record)) ++batch.solved;
+    if (is_uniform(record, credit)) ++batch.uniform;
     const bool room = static_cast<int64_t>(batch.trees.size()) < wanted;
-    if (room && teaches(*record, credit)) batch.trees.push_back(*record);
+    if (room && teaches(record, credit)) batch.trees.push_back(std::move(record));
   }
   return batch;
 }

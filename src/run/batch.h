@@ -19,7 +19,8 @@ struct StepBatch {
   int64_t dropped = 0;            // problems left out because their trees were too old ([learn].max_staleness)
 };
 
-// Of each problem the record that teaches: the tree where there is one, else the group. Left out are records of which
+// Of each problem the record that teaches: the tree where there is one, else the group; with [learn].rescue = "group"
+// the group with the tree's solutions in it. Left out are records of which
 // no token enters the loss (no trajectory, all filtered by overlong, all dead by skip_dead), and with skip_uniform
 // uniform ones. At most `wanted`, in key order.
 StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, const CreditParams& credit);

@@ -75,6 +75,12 @@ void EvalParams::describe(ConfigVisitor& v) {
           samples);
   v.field({.key = "temperature", .unit = "", .meaning = "sampling temperature", .min = 0.01, .max = 10}, temperature);
   v.field({.key = "top_p", .unit = "", .meaning = "nucleus sampling's mass", .min = 0.01, .max = 1}, top_p);
+  v.field({.key = "stop_at",
+           .unit = "fraction",
+           .meaning = "the run ends at the first evaluation whose Pass@1 is at least this; 0: none does",
+           .min = 0,
+           .max = 1},
+          stop_at);
 }
 
 void EvaluateParams::describe(ConfigVisitor& v) {

@@ -42,6 +42,7 @@ struct EvalParams {
   int64_t samples = 16;  // per problem; Pass@k has k = samples
   double temperature = 1.0;
   double top_p = 1.0;
+  double stop_at = 0;  // Pass@1 at which the run ends; 0: none
 
   void describe(ConfigVisitor& v);
 };

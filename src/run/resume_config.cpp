@@ -44,10 +44,19 @@ class Listing final : public ConfigVisitor {
 
 bool is_harmless(const std::string& key) {
   constexpr const char* kTables[] = {"ranks.", "store.", "sft."};
-  constexpr const char* kKeys[] = {"run.log_level",  "run.checkpoint_minutes", "run.keep_checkpoints",
-                                   "run.keep_every", "run.time_limit",         "run.hold_state",
-                                   "learn.threads",  "learn.checkpoint_every", "learn.max_bad_steps",
-                                   "engine.threads", "engine.kv_memory_mb",    "run.on_checkpoint_failure",
+  constexpr const char* kKeys[] = {"run.log_level",
+                                   "eval.stop_at",
+                                   "run.checkpoint_minutes",
+                                   "run.keep_checkpoints",
+                                   "run.keep_every",
+                                   "run.time_limit",
+                                   "run.hold_state",
+                                   "learn.threads",
+                                   "learn.checkpoint_every",
+                                   "learn.max_bad_steps",
+                                   "engine.threads",
+                                   "engine.kv_memory_mb",
+                                   "run.on_checkpoint_failure",
                                    "run.stop_after"};
   return std::any_of(std::begin(kTables), std::end(kTables),
                      [&](const char* table) { return key.starts_with(table); }) ||

@@ -21,8 +21,8 @@
 
 namespace deepsearch {
 
-// What cached tokens belong to: a digest of the language's tokens and the model's end-of-sequence tokens, and one of the
-// model's shape.
+// What cached tokens belong to: a digest of the language's tokens and the model's end-of-sequence tokens, and one of
+// the model's shape.
 CacheIdentity cache_identity(const Language& language, const ModelConfig& model);
 
 // Of an item of search work that rounds decide about: what the configuration says about sampling is filled in already.

@@ -89,13 +89,22 @@ bool Training::run() {
 }
 
 bool Training::at_end() const {
-  return is_spent(config_.learn, spending()) || (rounds_ != nullptr && rounds_->exhausted());
+  return is_spent(config_.learn, spending()) || reached_target() || (rounds_ != nullptr && rounds_->exhausted());
+}
+
+bool Training::reached_target() const {
+  return config_.eval.stop_at > 0 && !state_.evaluations.empty() &&
+         state_.evaluations.back().pass_at_1 >= config_.eval.stop_at;
 }
 
 std::string Training::why_ended() const {
   if (state_.step >= config_.learn.steps) return "";
   if (budget_progress(config_.learn, spending()) >= 1) {
     return "its budget is spent, " + budget_text(config_.learn, spending());
+  }
+  if (reached_target()) {
+    return fmt::format("held-out Pass@1 is {:.3f}, [eval].stop_at {}", state_.evaluations.back().pass_at_1,
+                       config_.eval.stop_at);
   }
   return fmt::format("the hard set of round {} is empty, every problem passes more than {:.0f} % of {} samples",
                      rounds_->round(), 100 * config_.rounds.max_pass_rate, config_.rounds.filter_samples);

@@ -4,7 +4,8 @@
 //   for each step:  grow a batch of trees ► choose what teaches ► train ► publish the new policy ► (evaluate, save)
 //
 // With [rounds] each round begins with a filter, in waves, and the batch comes from what is hard (run/rounds_driver.h).
-// The run ends after [learn].steps, or before where its budget is spent or no problem is hard any more.
+// The run ends after [learn].steps, or before where its budget is spent, [eval].stop_at is reached or no problem is
+// hard any more.
 //
 // With [learn].max_staleness > 0 the batch comes from a stream of trees that grow while the learner learns
 // (run/tree_stream.h).
@@ -77,6 +78,7 @@ class Training {
   // One wave of the round's filter. False: interrupted.
   bool filter_wave();
   bool at_end() const;
+  bool reached_target() const;
   std::string why_ended() const;  // before [learn].steps; "" otherwise
   bool evaluation_due() const;
   bool evaluate_now();

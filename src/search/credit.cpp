@@ -111,6 +111,11 @@ void CreditParams::describe(ConfigVisitor& v) {
           value_prior);
   v.field({.key = "skip_uniform", .unit = "", .meaning = "leave out trees and groups that are all correct or all not"},
           skip_uniform);
+  v.choice<Rescue>({.key = "rescue",
+                    .unit = "",
+                    .meaning = "search.when = group_failed: where rollouts failed and a tree found solutions, train on "
+                               "the tree, or on the failed rollouts with these solutions among them, as one group"},
+                   rescue, {{"tree", Rescue::kTree}, {"group", Rescue::kGroup}});
 }
 
 void check(const CreditParams& params) {
@@ -126,6 +131,9 @@ void check(const CreditParams& params) {
 }
 
 CreditParams resolved(CreditParams credit, const SearchParams& search) {
+  if (credit.rescue == Rescue::kGroup && search.when != When::kGroupFailed) {
+    bad_input("[learn].rescue = \"group\" needs [search].when = \"group_failed\", which has rollouts and a tree");
+  }
   if (credit.response_budget == 0) credit.response_budget = search.max_depth * search.step_tokens;
   credit.incomplete_reward = search.incomplete_reward;
   return credit;

@@ -24,6 +24,9 @@ namespace deepsearch {
 enum class Credit { kNode, kOutcome, kSubtree, kEdge };
 enum class AdvantageNorm { kNone, kMean, kMeanStd };
 enum class Terminals { kRecorded, kAll };
+// What is trained on where direct rollouts failed and a tree was grown ([search].when = "group_failed"): the tree's own
+// trajectories, or the failed rollouts and the tree's solutions as one group (search/rescue.h).
+enum class Rescue { kTree, kGroup };
 enum class Overlong { kNone, kPenalty, kFilter };
 
 // Keys of [learn] that say how trees become advantages.
@@ -42,6 +45,7 @@ struct CreditParams {
   bool skip_dead = false;
   double value_prior = 0.0;  // pseudo-terminals of the parent's value
   bool skip_uniform = false;
+  Rescue rescue = Rescue::kTree;
   // Not a key: [search].incomplete_reward, filled in by resolved().
   double incomplete_reward = -1.0;
 

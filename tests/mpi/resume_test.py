@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -271,6 +272,19 @@ def test_rounds_end_well_without_a_hard_problem(tmp_path):
     assert "the hard set of round 0 is empty" in report.stderr
     with h5py.File(run / "run.h5", "r") as file:
         assert file.attrs["state"] == b"finished"
+
+
+def test_a_run_that_reached_its_target_can_go_on(tmp_path):
+    run = tmp_path / "run"
+    report = train(1, run, "--set", "eval.stop_at=0.001")
+    assert report.returncode == 0, report.stderr
+    assert re.search(r"after \d of 6 steps: held-out Pass@1 is", report.stderr)
+    report = train(1, run, "--resume", "--set", "eval.stop_at=0")
+    assert report.returncode == 0, report.stderr
+    alone = tmp_path / "alone" / "run"
+    alone.parent.mkdir()
+    assert train(1, alone).returncode == 0
+    assert_same(run, alone)
 
 
 def test_finished_trees_are_not_grown_again(tmp_path):

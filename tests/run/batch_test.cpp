@@ -51,6 +51,25 @@ TEST(Batch, TakesTheTreeWhereThereIsOneAndDoesNotDependOnOrder) {
   }
 }
 
+TEST(Batch, PutsRescuedSolutionsAmongTheRolloutsWhereAsked) {
+  const std::vector<TreeRecord> records = {
+      record(0, RecordKind::kRollouts, {kWrong, kWrong}), record(0, RecordKind::kTree, {kWrong, kCorrect}),
+      record(1, RecordKind::kRollouts, {kWrong, kWrong}), record(1, RecordKind::kTree, {kWrong, kWrong, kWrong}),
+      record(2, RecordKind::kRollouts, {kCorrect, kWrong})};
+  CreditParams credit;
+  credit.rescue = Rescue::kGroup;
+  credit.skip_uniform = true;
+  const StepBatch batch = choose_batch(records, 10, credit);
+  EXPECT_EQ(batch.seen, 3);
+  EXPECT_EQ(batch.solved, 2);
+  EXPECT_EQ(batch.uniform, 1);
+  ASSERT_EQ(batch.trees.size(), 2U);
+  EXPECT_EQ(batch.trees[0].kind, RecordKind::kRollouts);
+  ASSERT_EQ(batch.trees[0].recorded.size(), 3U);
+  EXPECT_EQ(batch.trees[0].recorded[2].outcome, kCorrect);
+  EXPECT_EQ(batch.trees[1].recorded.size(), 2U);
+}
+
 TEST(Batch, SkipsUniformRecordsOnlyWhenAsked) {
   const std::vector<TreeRecord> records = {
       record(0, RecordKind::kTree, {kWrong, kWrong}), record(1, RecordKind::kTree, {kCorrect, kCorrect}),

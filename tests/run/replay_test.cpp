@@ -15,7 +15,9 @@ namespace deepsearch {
 namespace {
 
 TEST(Replay, RecomputedLogProbsAreTheSampled) {
-  const Config config = read_config("", {"task.name=bag", "task.sizes=[6]", "search.max_depth=0", "search.step_tokens=0", "model.hidden_size=32", "run.seed=5"});
+  const Config config =
+      read_config("", {"task.name=bag", "task.sizes=[6]", "search.max_depth=0", "search.step_tokens=0",
+                       "learn.overlong_penalty=0", "model.hidden_size=32", "run.seed=5"});
   const Domain domain = make_domain(config);
   const std::shared_ptr<const Task>& task = domain.task;
   const ModelWeights weights = start_weights(config, *domain.language);
@@ -24,7 +26,7 @@ TEST(Replay, RecomputedLogProbsAreTheSampled) {
   engine->set_weights(weights, 3);
   Forest forest(*engine, *verifier, config.search, {.seed = 5});
   const Problem problem = task->problem(Split::kTrain, 1);
-  forest.add_rollouts(problem, {.step = 1, .problem_key = problem.key}, 12);
+  forest.add_rollouts(problem, {.step = 1, .problem_key = problem.key}, 60);
   while (forest.growing() > 0) forest.pump();
   const std::vector<TreeRecord> records = forest.take_finished();
   const TreeRecord& sampled = records.at(0);
