@@ -72,7 +72,7 @@ void check_nodes(const TreeRecord& tree) {
 void check_values(const TreeMessage& message) {
   const TreeRecord& tree = message.tree;
   check(message.work <= AssignMessage::Work::kReplay, "unknown kind of work");
-  check(tree.kind <= RecordKind::kReplay, "unknown kind of record");
+  check(tree.kind <= RecordKind::kBranch, "unknown kind of record");
   check(tree.stop_reason <= StopReason::kCancelled, "unknown stop reason");
   check(tree.logprobs.size() == tree.tokens.size() || tree.logprobs.empty(), "log-probs do not match the tokens");
   check(tree.entropies.size() == tree.tokens.size() || tree.entropies.empty(), "entropies do not match the tokens");

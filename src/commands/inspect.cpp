@@ -116,10 +116,7 @@ void print_list(const std::vector<Place>& places, int64_t limit) {
   for (const Place& place : places) {
     if (shown++ == limit) break;
     const PartReader::TreeRow& row = place.row;
-    fmt::print("{:<18} {:<9} {:>5} {:>8} {:>6} {:>4}/{:<4} {:>8} {:<10} {}\n", name_of(place),
-               row.kind == RecordKind::kTree     ? "tree"
-               : row.kind == RecordKind::kReplay ? "replay"
-                                                 : "rollouts",
+    fmt::print("{:<18} {:<9} {:>5} {:>8} {:>6} {:>4}/{:<4} {:>8} {:<10} {}\n", name_of(place), to_string(row.kind),
                row.key.step, row.key.problem_index, row.n_nodes, row.n_correct, row.n_recorded, row.tokens_generated,
                to_string(row.stop_reason), row.problem_id);
   }

@@ -87,6 +87,26 @@ bool has_correct(const TreeRecord& tree) {
                      [](const NodeRecord& node) { return node.terminal && node.outcome == Outcome::kCorrect; });
 }
 
+int32_t first_solution(const TreeRecord& tree) {
+  const auto found = std::find_if(tree.recorded.begin(), tree.recorded.end(),
+                                  [](const RecordedLeaf& leaf) { return leaf.outcome == Outcome::kCorrect; });
+  return found == tree.recorded.end() ? -1 : found->leaf;
+}
+
+const char* to_string(RecordKind kind) {
+  switch (kind) {
+    case RecordKind::kTree:
+      return "tree";
+    case RecordKind::kRollouts:
+      return "rollouts";
+    case RecordKind::kReplay:
+      return "replay";
+    case RecordKind::kBranch:
+      return "branch";
+  }
+  return "unknown";
+}
+
 const char* to_string(Dropped why) {
   switch (why) {
     case Dropped::kNo:

@@ -13,7 +13,8 @@
 namespace deepsearch {
 
 // kReplay: rollouts, the first of which are cached solutions instead of sampled ones (rounds/replay_group.h).
-enum class RecordKind : uint8_t { kTree = 0, kRollouts = 1, kReplay = 2 };
+// kBranch: rollouts from a place on the way of a solution that the problem's tree found (search/branch_rollouts.h).
+enum class RecordKind : uint8_t { kTree = 0, kRollouts = 1, kReplay = 2, kBranch = 3 };
 
 enum class StopReason : uint8_t {
   kRunning = 0,    // not finished: never in a record that travels
@@ -53,11 +54,12 @@ struct NodeRecord {
   int32_t expanded = -1;             // iteration that first expanded it, −1 never
   int32_t made_by_rank = 0;
   bool dropped = false;  // a terminal that the safeguard keeps out of the loss (rounds/safeguard.h)
+  bool given = false;    // kBranch: up to the place where rollouts begin; no more trained on than the prompt
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(parent, depth, first_token, n_tokens, visits, value, entropy, logprob, terminal, outcome, created, expanded,
-            made_by_rank, dropped);
+            made_by_rank, dropped, given);
   }
 };
 
@@ -134,6 +136,8 @@ struct TreeRecord {
 
 // Node ids from the root's child down to `leaf`.
 std::vector<int32_t> path_to(const TreeRecord& tree, int32_t leaf);
+// The first recorded trajectory that is correct: its leaf; −1 for none.
+int32_t first_solution(const TreeRecord& tree);
 // All tokens of the trajectory that ends in `leaf`.
 std::vector<Token> trajectory_tokens(const TreeRecord& tree, int32_t leaf);
 // The tree without all but the root and the nodes on the way to recorded leaves, numbered anew in the same order;
@@ -142,6 +146,7 @@ TreeRecord recorded_paths(const TreeRecord& tree);
 bool has_correct(const TreeRecord& tree);  // any terminal, recorded or not
 
 const char* to_string(StopReason reason);
+const char* to_string(RecordKind kind);
 const char* to_string(Dropped why);
 const char* to_string(EventKind kind);
 

@@ -13,12 +13,24 @@ Row supervised_row(std::vector<Token> tokens, int64_t n_prompt) {
   return row;
 }
 
+namespace {
+
+// Behind the prompt, as if a part of it.
+void append_given(const TreeRecord& tree, const TrajectoryCredit& trajectory, std::vector<Token>& tokens) {
+  if (trajectory.given_tokens == 0) return;
+  const std::vector<Token> response = trajectory_tokens(tree, trajectory.leaf);
+  tokens.insert(tokens.end(), response.begin(), response.begin() + trajectory.given_tokens);
+}
+
+}  // namespace
+
 std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
   std::vector<Row> rows;
   for (const TrajectoryCredit& trajectory : credit_of(tree, credit)) {
     if (trajectory.trained_tokens == 0) continue;
     Row row;
     row.tokens = tree.problem.prompt_tokens;
+    append_given(tree, trajectory, row.tokens);
     row.n_prompt = static_cast<int64_t>(row.tokens.size());
     row.key = tree.key;
     int64_t wanted = trajectory.trained_tokens;

@@ -12,7 +12,7 @@ namespace deepsearch {
 
 struct Row {
   std::vector<Token> tokens;  // prompt, then response
-  int64_t n_prompt = 0;
+  int64_t n_prompt = 0;       // with the response's given beginning, where there is one (NodeRecord::given)
   // Beside the response's tokens:
   std::vector<float> advantages;
   std::vector<float> behaviour;   // log-probs under the policy that sampled them, nats

@@ -8,6 +8,7 @@
 namespace deepsearch {
 
 void RoundTrajectories::add(const TreeRecord& record) {
+  if (record.kind == RecordKind::kBranch) return;  // how often these succeed says nothing about the whole problem
   for (const RecordedLeaf& leaf : record.recorded) {
     if (leaf.cached) continue;
     add(record.problem.key, trajectory_tokens(record, leaf.leaf), leaf.outcome == Outcome::kCorrect);

@@ -13,11 +13,13 @@ namespace {
 struct OfOneProblem {
   const TreeRecord* tree = nullptr;
   const TreeRecord* group = nullptr;
+  const TreeRecord* branch = nullptr;
 };
 
 // The record that teaches.
 TreeRecord chosen(const OfOneProblem& records, const CreditParams& credit) {
-  const auto& [tree, group] = records;
+  const auto& [tree, group, branch] = records;
+  if (branch != nullptr) return *branch;
   const bool rescued = credit.rescue == Rescue::kGroup && tree != nullptr && group != nullptr;
   if (rescued) return rescued_group(*group, *tree);
   return tree != nullptr ? *tree : *group;
@@ -29,7 +31,10 @@ StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, c
   std::map<TreeKey, OfOneProblem> by_problem;
   for (const TreeRecord& record : records) {
     OfOneProblem& problem = by_problem[record.key];
-    (record.kind == RecordKind::kTree ? problem.tree : problem.group) = &record;
+    const TreeRecord*& slot = record.kind == RecordKind::kTree     ? problem.tree
+                              : record.kind == RecordKind::kBranch ? problem.branch
+                                                                   : problem.group;
+    slot = &record;
   }
   StepBatch batch;
   for (const auto& [key, of_problem] : by_problem) {

@@ -20,9 +20,9 @@ struct StepBatch {
 };
 
 // Of each problem the record that teaches: the tree where there is one, else the group; with [learn].rescue = "group"
-// the group with the tree's solutions in it. Left out are records of which
-// no token enters the loss (no trajectory, all filtered by overlong, all dead by skip_dead), and with skip_uniform
-// uniform ones. At most `wanted`, in key order.
+// the group with the tree's solutions in it; with [search].branch_rollouts those where there are any. Left out are
+// records of which no token enters the loss (no trajectory, all filtered by overlong, all dead by skip_dead), and with
+// skip_uniform uniform ones. At most `wanted`, in key order.
 StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, const CreditParams& credit);
 
 // The rows of each optimiser update, `per_update` problems each.

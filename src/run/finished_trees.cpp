@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -10,9 +11,13 @@ namespace deepsearch {
 using Item = AssignMessage::Item;
 using Work = AssignMessage::Work;
 
-std::vector<TreeRecord> FinishedTrees::take(std::vector<Item>& items) {
+std::vector<TreeRecord> FinishedTrees::take(std::vector<Item>& items, bool branches) {
   std::map<TreeKey, Item*> wanted;
   for (Item& item : items) wanted[item.key] = &item;
+  std::set<TreeKey> branched;
+  for (const TreeRecord& tree : trees_) {
+    if (tree.kind == RecordKind::kBranch) branched.insert(tree.key);
+  }
   std::map<TreeKey, bool> done;
   std::vector<TreeRecord> taken;
   std::vector<TreeRecord> left;
@@ -20,6 +25,12 @@ std::vector<TreeRecord> FinishedTrees::take(std::vector<Item>& items) {
     const auto found = wanted.find(tree.key);
     if (found == wanted.end()) {
       left.push_back(std::move(tree));
+      continue;
+    }
+    const bool to_branch = branches && found->second->work != Work::kEvaluate && tree.kind == RecordKind::kTree &&
+                           first_solution(tree) >= 0 && !branched.contains(tree.key);
+    if (to_branch) {
+      done[tree.key] = false;
       continue;
     }
     const bool hands_over =

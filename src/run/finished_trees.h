@@ -14,8 +14,9 @@ class FinishedTrees {
   explicit FinishedTrees(std::vector<TreeRecord> trees) : trees_(std::move(trees)) {}
 
   // Gives the records of these items, and removes from `items` those that need no more work. An item whose rollouts are
-  // here but not the tree they hand over to stays, with only the tree to grow.
-  std::vector<TreeRecord> take(std::vector<AssignMessage::Item>& items);
+  // here but not the tree they hand over to stays, with only the tree to grow; so it does where the tree is here but,
+  // with `branches` ([search].branch_rollouts), not what follows it: the tree is grown again.
+  std::vector<TreeRecord> take(std::vector<AssignMessage::Item>& items, bool branches);
 
   // What has not been taken.
   const std::vector<TreeRecord>& rest() const { return trees_; }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "search/branch_rollouts.h"
 
 namespace deepsearch {
 
@@ -141,11 +142,24 @@ void SearchWorker::receive_weights() {
   }
 }
 
-void SearchWorker::start(Running& running, Work work) {
-  const AssignMessage::Item& item = running.item;
+SearchParams SearchWorker::params_of(const AssignMessage::Item& item) const {
   SearchParams params = config_.search;
   params.temperature = item.temperature;
   params.top_p = item.top_p;
+  return params;
+}
+
+// Whether rollouts from this tree's solution follow it.
+bool SearchWorker::branches(const Running& running, const TreeRecord& record) const {
+  const Work work = running.item.work;
+  return config_.search.branch_rollouts > 0 && (work == Work::kTree || work == Work::kHandOver) &&
+         record.kind == RecordKind::kTree && record.stop_reason != StopReason::kCancelled &&
+         first_solution(record) >= 0;
+}
+
+void SearchWorker::start(Running& running, Work work) {
+  const AssignMessage::Item& item = running.item;
+  const SearchParams params = params_of(item);
   if (work == Work::kReplay) {
     start_replay(running, params);
   } else if (work == Work::kTree) {
@@ -262,6 +276,15 @@ void SearchWorker::finish(TreeRecord&& record) {
                               ? version_
                               : *std::min_element(record.token_versions.begin(), record.token_versions.end());
   (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
+  if (branches(found->second, record)) {
+    Running& running = found->second;
+    running.handle =
+        forest_.add_branch(running.item.problem, running.item.key, steps_of(record, first_solution(record)),
+                           config_.search.branch_rollouts, params_of(running.item));
+    running.tree = std::move(record);
+    return;
+  }
+  if (found->second.tree) deliver(work, /*last=*/false, std::move(*found->second.tree));
   const bool hand_over = work == Work::kHandOver && record.kind == RecordKind::kRollouts && !has_correct(record) &&
                          record.stop_reason != StopReason::kCancelled;
   if (hand_over) {

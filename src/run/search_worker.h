@@ -74,8 +74,12 @@ class SearchWorker : private SharePort {
  private:
   struct Running {
     AssignMessage::Item item;
-    uint64_t handle = 0;  // of its tree or rollouts
+    uint64_t handle = 0;                  // of its tree or rollouts
+    std::optional<TreeRecord> tree = {};  // that found a solution, while rollouts branch from it
   };
+
+  SearchParams params_of(const AssignMessage::Item& item) const;
+  bool branches(const Running& running, const TreeRecord& record) const;
 
   // A replay group on its way: its sampled rollouts and its scored solutions, whichever comes first.
   struct Replay {

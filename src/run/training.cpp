@@ -252,7 +252,7 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
 }
 
 bool Training::grow(std::vector<AssignMessage::Item> items, const std::string& detail, std::vector<TreeRecord>& grown) {
-  std::vector<TreeRecord> trees = finished_.take(items);
+  std::vector<TreeRecord> trees = finished_.take(items, config_.search.branch_rollouts > 0);
   for (const TreeRecord& tree : trees) earlier_tokens_ += tree.tokens_generated;
   Harvest harvest = coordinator_.grow(std::move(items), [&](int64_t) {
     progress_.update(state_.step, detail);

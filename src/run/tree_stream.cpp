@@ -30,7 +30,7 @@ void TreeStream::restore(const std::vector<PendingTree>& pending, int64_t versio
 void TreeStream::start(std::vector<AssignMessage::Item> items) {
   std::vector<TreeKey> keys;
   for (const AssignMessage::Item& item : items) keys.push_back(item.key);
-  std::vector<TreeRecord> taken = earlier_.take(items);
+  std::vector<TreeRecord> taken = earlier_.take(items, config_.search.branch_rollouts > 0);
   for (TreeRecord& record : taken) {
     Entry& entry = entries_.at(record.key);
     entry.begun = std::min(entry.begun, record.policy_version);

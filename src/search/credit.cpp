@@ -178,11 +178,18 @@ std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const Cr
     trajectory.outcome = outcome;
     trajectory.reward = reward;
     trajectory.path = path_to(record, leaf);
+    const auto given = [&](int32_t id) { return record.nodes[static_cast<size_t>(id)].given; };
     for (const int32_t id : trajectory.path) {
-      trajectory.path_tokens.push_back(record.nodes[static_cast<size_t>(id)].n_tokens);
-      trajectory.tokens += trajectory.path_tokens.back();
+      const int32_t n_tokens = record.nodes[static_cast<size_t>(id)].n_tokens;
+      if (given(id)) {
+        trajectory.given_tokens += n_tokens;
+        continue;
+      }
+      trajectory.path_tokens.push_back(n_tokens);
+      trajectory.tokens += n_tokens;
     }
-    trajectory.overlong_penalty = overlong_penalty(trajectory.tokens, params);
+    std::erase_if(trajectory.path, given);
+    trajectory.overlong_penalty = overlong_penalty(trajectory.given_tokens + trajectory.tokens, params);
     const bool filtered = params.overlong == Overlong::kFilter && outcome == Outcome::kIncomplete;
     trajectory.trained_tokens = filtered ? 0 : trajectory.tokens;
     group.push_back(std::move(trajectory));

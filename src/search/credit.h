@@ -64,9 +64,10 @@ struct TrajectoryCredit {
   Outcome outcome = Outcome::kNone;
   double reward = 0;
   double overlong_penalty = 0;       // ≤ 0, inside scores and advantages
-  int64_t tokens = 0;                // of the response
+  int64_t given_tokens = 0;          // of the response's beginning that is no part of the credit: NodeRecord::given
+  int64_t tokens = 0;                // of the response behind them
   int64_t trained_tokens = 0;        // the first so many enter the loss: fewer by skip_dead, 0 by overlong = "filter"
-  std::vector<int32_t> path;         // node ids, the root's child first
+  std::vector<int32_t> path;         // node ids without given ones, nearest to the root first
   std::vector<int32_t> path_tokens;  // tokens of each node of the path; with merge_prefixes of each piece of one
   std::vector<double> scores;        // of each of these, before normalisation
   std::vector<double> advantages;    // of each of these

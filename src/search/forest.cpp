@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "search/branch_rollouts.h"
 #include "search/rollouts.h"
 #include "search/tree.h"
 
@@ -50,6 +51,12 @@ uint64_t Forest::add_rollouts(Problem problem, const TreeKey& key, int64_t n) {
 
 uint64_t Forest::add_rollouts(Problem problem, const TreeKey& key, int64_t n, const SearchParams& params) {
   return start(std::make_unique<Rollouts>(std::move(problem), key, n, params, verifier_, options_.seed, next_handle_));
+}
+
+uint64_t Forest::add_branch(Problem problem, const TreeKey& key, std::vector<Step> way, int64_t n,
+                            const SearchParams& params) {
+  return start(std::make_unique<BranchRollouts>(std::move(problem), key, std::move(way), n, params, verifier_,
+                                                options_.seed, next_handle_));
 }
 
 uint64_t Forest::start(std::unique_ptr<Episode> episode) {

@@ -36,6 +36,9 @@ class Forest {
   uint64_t add_tree(Problem problem, const TreeKey& key, const SearchParams& params);
   uint64_t add_rollouts(Problem problem, const TreeKey& key, int64_t n);
   uint64_t add_rollouts(Problem problem, const TreeKey& key, int64_t n, const SearchParams& params);
+  // From a place on the `way` of a solution (search/branch_rollouts.h).
+  uint64_t add_branch(Problem problem, const TreeKey& key, std::vector<Step> way, int64_t n,
+                      const SearchParams& params);
 
   // One poll of the generator; feeds what came, submits what is wanted next. Returns expansions taken.
   int64_t pump();

@@ -84,6 +84,12 @@ Node& NodeStore::fill(int32_t id, int32_t parent, Step step) {
   return node;
 }
 
+int32_t NodeStore::append(int32_t parent, Step step) {
+  nodes_.emplace_back();
+  fill(size() - 1, parent, std::move(step));
+  return size() - 1;
+}
+
 // H(s), and the sums for the trajectory's mean over tokens (algorithm.md section 1, "Entropy").
 void NodeStore::measure(Node& node) const {
   const Node& above = (*this)[node.parent];

@@ -37,6 +37,8 @@ class NodeStore {
 
   // Puts a step in place as the reserved node `id`, the next child of `parent`. Nothing is judged yet.
   Node& fill(int32_t id, int32_t parent, Step step);
+  // A step that was not asked for, as the next child of `parent`: its number.
+  int32_t append(int32_t parent, Step step);
   // Gives back numbers reserved last and never filled.
   void drop_reserved_tail();
 

@@ -161,6 +161,13 @@ void describe_beyond_paper(ConfigVisitor& v, SearchParams& p) {
            .min = 1,
            .max = 65536},
           p.group);
+  v.field({.key = "branch_rollouts",
+           .unit = "rollouts",
+           .meaning = "after a tree that found a solution: so many from a place on its way where some succeed and some "
+                      "fail, found by bisection; training takes these instead of the tree; 0: none",
+           .min = 0,
+           .max = 65536},
+          p.branch_rollouts);
   v.field({.key = "temperature",
            .unit = "",
            .meaning = "sampling temperature (paper: 1 while training)",

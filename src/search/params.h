@@ -49,8 +49,9 @@ struct SearchParams {
                                        // the expansion is alive or correct
   bool distinct_children = false;
   bool stop_when_solved = false;
-  When when = When::kAlways;  // group_failed: a tree only after all of a problem's direct rollouts failed
-  int64_t group = 8;          // direct rollouts of a problem (when = group_failed or never)
+  When when = When::kAlways;    // group_failed: a tree only after all of a problem's direct rollouts failed
+  int64_t group = 8;            // direct rollouts of a problem (when = group_failed or never)
+  int64_t branch_rollouts = 0;  // a group, after a tree that found a solution; 0: none
   double temperature = 1.0;
   double top_p = 1.0;
 

@@ -56,11 +56,8 @@ std::string node_line(const NodeRecord& node, int32_t id, const std::string& mar
 
 std::string header(const TreeRecord& record) {
   return fmt::format("{} of {} {}: {} nodes, {} recorded, {} iterations, {} tokens, stopped: {}\n",
-                     record.kind == RecordKind::kTree     ? "tree"
-                     : record.kind == RecordKind::kReplay ? "replay"
-                                                          : "rollouts",
-                     record.problem.source, record.problem.id, record.nodes.size(), record.recorded.size(),
-                     record.iterations, record.tokens_generated, to_string(record.stop_reason));
+                     to_string(record.kind), record.problem.source, record.problem.id, record.nodes.size(),
+                     record.recorded.size(), record.iterations, record.tokens_generated, to_string(record.stop_reason));
 }
 
 }  // namespace

@@ -22,6 +22,24 @@ Hdf5Handle enum_type(const std::vector<std::string>& choices, hid_t base, const 
   return type;
 }
 
+// The same type; or an enum with some of ours: later minor versions have more.
+bool is_type_of(hid_t stored, hid_t ours, const Hdf5Place& place) {
+  const htri_t same = H5Tequal(stored, ours);
+  check_hdf5(same, "compare types", place);
+  if (same > 0) return true;
+  if (H5Tget_class(stored) != H5T_ENUM || H5Tget_class(ours) != H5T_ENUM || H5Tget_size(stored) != 1) return false;
+  const int members = H5Tget_nmembers(stored);
+  for (int member = 0; member < members; ++member) {
+    const std::unique_ptr<char, decltype(&H5free_memory)> name(
+        H5Tget_member_name(stored, static_cast<unsigned>(member)), &H5free_memory);
+    uint8_t value = 0;
+    uint8_t our_value = 0;
+    if (name == nullptr || H5Tget_member_value(stored, static_cast<unsigned>(member), &value) < 0) return false;
+    if (H5Tenum_valueof(ours, name.get(), &our_value) < 0 || our_value != value) return false;
+  }
+  return members > 0;
+}
+
 Hdf5Handle copy_type(hid_t standard, const Hdf5Place& place) {
   return Hdf5Handle(H5Tcopy(standard), H5Tclose, "copy a type", place);
 }
@@ -256,9 +274,8 @@ int64_t TableReader::open_column(hid_t file, size_t index, uint64_t file_bytes) 
   column.dataset = Hdf5Handle(H5Dopen2(file, place.object.c_str(), H5P_DEFAULT), H5Dclose, "open", place);
   column.type = hdf5_type(schema, place);
   Hdf5Handle type(H5Dget_type(column.dataset.id()), H5Tclose, "read the type", place);
-  const htri_t same = H5Tequal(type.id(), column.type.id());
-  check_hdf5(same, "compare types", place);
-  if (same == 0) bad_input("{}: the column has another type than docs/hdf5.md says", place.text());
+  if (!is_type_of(type.id(), column.type.id(), place))
+    bad_input("{}: the column has another type than docs/hdf5.md says", place.text());
 
   Hdf5Handle space(H5Dget_space(column.dataset.id()), H5Sclose, "read the shape", place);
   const int dimensions = H5Sget_simple_extent_ndims(space.id());

@@ -50,7 +50,7 @@ inline std::vector<std::string> choices_of(Outcome) {
   return {"correct", "wrong", "incomplete"};  // and none = 255, which every list of outcomes has
 }
 inline std::vector<std::string> choices_of(RecordKind) {
-  return {"tree", "rollouts", "replay"};
+  return {"tree", "rollouts", "replay", "branch"};
 }
 inline std::vector<std::string> choices_of(Dropped) {
   return {"no", "repetition", "garbled"};
@@ -122,8 +122,8 @@ struct TreeLine {
     using R = TreeLine;
     return std::make_tuple(
         Field{"kind", &R::kind, "",
-              "a searched tree, a group of plain rollouts (branches at the root only), or one with cached solutions in "
-              "it"},
+              "a searched tree, a group of plain rollouts (branches at the root only), one with cached solutions in "
+              "it, or rollouts from a place on the way of a found solution"},
         Field{"round", &R::round, "", "round of filter, search and learning"},
         Field{"step", &R::step, "", "optimisation step the tree was grown for"},
         Field{"problem_index", &R::problem_index, "", "place in the step's batch"},

@@ -111,10 +111,11 @@ rewrites the last chunk of each compressed column, and in a file that others rea
 flushed after every tree is several times larger. Links in run.h5 to a part that was killed open with `swmr=True` only.
 
 Versions: `schema` says which kind of file it is and `schema_version` is (major, minor). A reader refuses another kind
-and another major version. A minor version adds columns or attributes and changes nothing else: a program accepts every
-minor version, passes over what it does not know, and does without what an older file lacks. 1.1 added the attributes
-hosts, libraries, mended, level and mantissa_bits, 1.2 the tables of /evaluation. Metrics columns need no version, since
-every run may have its own.
+and another major version. A minor version adds columns, attributes or values of enums and changes nothing else: a program
+accepts every minor version, passes over what it does not know, and does without what an older file lacks. 1.1 added the
+attributes hosts, libraries, mended, level and mantissa_bits, 1.2 the tables of /evaluation, /metrics/rounds, the kinds
+replay and branch of trees, and /recorded/cached and dropped. Metrics columns need no version, since every run may have
+its own.
 
 Checking: `deepsearch check RUN` compares a run's files with this schema and each other, also while the run goes on; a
 line a finding, exit code 2 if there is any. `deepsearch check --repair RUN` writes files of killed writers anew without

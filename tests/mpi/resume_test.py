@@ -195,6 +195,7 @@ ROUNDS = (
 VARIANTS = {
     "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
     "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
+    "branches": ("search.when=group_failed", "search.group=2", "search.branch_rollouts=4"),
     "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
     "rounds": ROUNDS,
     "budget": ("learn.budget=cost", "learn.budget_amount=60000", "learn.optimizer.schedule=cosine"),

@@ -212,14 +212,41 @@ TEST(FinishedTrees, AreTakenOnceAndHandOverGoesOnWithTheTree) {
     items[i].key = {.step = 3, .problem_index = static_cast<int64_t>(i)};
     items[i].work = Work::kHandOver;
   }
-  EXPECT_EQ(finished.take(items).size(), 4U);
+  EXPECT_EQ(finished.take(items, /*branches=*/false).size(), 4U);
   ASSERT_EQ(items.size(), 2U);
   EXPECT_EQ(items[0].key.problem_index, 1);
   EXPECT_EQ(items[0].work, Work::kTree);
   EXPECT_EQ(items[1].key.problem_index, 3);
   EXPECT_EQ(items[1].work, Work::kHandOver);
   EXPECT_EQ(finished.rest().size(), 1U);
-  EXPECT_TRUE(finished.take(items).empty());
+  EXPECT_TRUE(finished.take(items, /*branches=*/false).empty());
+}
+
+TEST(FinishedTrees, ATreeWithoutTheRolloutsThatBranchFromItIsGrownAgain) {
+  using Work = AssignMessage::Work;
+  const auto record = [](int64_t place, RecordKind kind, Outcome outcome) {
+    TreeRecord tree;
+    tree.key = {.step = 3, .problem_index = place};
+    tree.kind = kind;
+    tree.nodes.resize(2);
+    tree.nodes[1].terminal = true;
+    tree.nodes[1].outcome = outcome;
+    tree.recorded.push_back({.leaf = 1, .outcome = outcome});
+    return tree;
+  };
+  FinishedTrees finished(
+      {record(0, RecordKind::kRollouts, Outcome::kWrong), record(0, RecordKind::kTree, Outcome::kCorrect),
+       record(1, RecordKind::kTree, Outcome::kCorrect), record(1, RecordKind::kBranch, Outcome::kCorrect),
+       record(2, RecordKind::kTree, Outcome::kWrong)});
+  std::vector<AssignMessage::Item> items(3);
+  for (size_t i = 0; i < items.size(); ++i) {
+    items[i].key = {.step = 3, .problem_index = static_cast<int64_t>(i)};
+    items[i].work = Work::kHandOver;
+  }
+  EXPECT_EQ(finished.take(items, /*branches=*/true).size(), 4U);
+  ASSERT_EQ(items.size(), 1U);
+  EXPECT_EQ(items[0].key.problem_index, 0);
+  EXPECT_EQ(items[0].work, Work::kTree);
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ TEST_F(RunTest, RowsProblemsAndHeaderComeBack) {
   EXPECT_EQ(reader.state(), "finished");
   EXPECT_EQ(reader.stop_reason(), "finished");
   EXPECT_EQ(reader.attempt(), 1);
-  EXPECT_THAT(reader.tables(), ElementsAre("learner", "search", "eval"));
+  EXPECT_THAT(reader.tables(), ElementsAre("learner", "search", "eval", "rounds"));
   EXPECT_THAT(reader.columns("learner"), ElementsAre("step", "loss", "lr"));
   EXPECT_EQ(reader.columns("search"), metric_columns("search"));
   const std::vector<double> loss = reader.column("learner", "loss");
