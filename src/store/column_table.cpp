@@ -317,7 +317,10 @@ void TableReader::read_column(size_t index, int64_t first, int64_t count, void* 
   if (count == 0) return;
   const Column& column = columns_[index];
   if (!has_column(index)) {
-    std::memset(values, 0xFF, static_cast<size_t>(count) * schema_.columns[index].bytes);
+    // −1 and NaN; of flags and enums their first value, "no".
+    const ColumnSchema& schema = schema_.columns[index];
+    const bool named = schema.kind == ColumnKind::kBool || schema.kind == ColumnKind::kEnum;
+    std::memset(values, named ? 0 : 0xFF, static_cast<size_t>(count) * schema.bytes);
     return;
   }
   const Hdf5Place place = column_place(index);
