@@ -14,6 +14,7 @@
 # SIGUSR1, SIGUSR2, SIGTERM, SIGINT: passed on as SIGUSR1, at which a run writes a checkpoint and ends with 75.
 # DEEPSEARCH_UNTIL=STEP: a run that stopped at that step by [run].stop_after has done what was asked: 0.
 # DEEPSEARCH_QUIET: what the run prints goes to its file only; so it does in a job.
+# DEEPSEARCH_SRUN_PATIENCE (40): seconds that an srun which has reported failed ranks gets to end.
 # In a Slurm job, unless DEEPSEARCH_REQUEUE=0: after 75 the job requeues itself; after a crash too, but at most
 # DEEPSEARCH_MAX_FAILURES (3) times in a row without a new checkpoint. What was cancelled stays so.
 set -uo pipefail
@@ -63,7 +64,27 @@ say "attempt $number: $*"
 start() {
     setsid "$@" --logs "$attempt" >>"$attempt/output.txt" 2>&1 </dev/null &
     child=$!
+    if [ -z "${SLURM_JOB_ID:-}" ]; then return; fi
+    end_stuck_srun "$child" &
+    watch=$!
 }
+# An srun that knows of a failed rank ends the others and itself. Of the two steps of a heterogeneous job it sometimes
+# misses the end of one and waits for ever, the nodes with it.
+end_stuck_srun() {
+    local waited=0 patience=${DEEPSEARCH_SRUN_PATIENCE:-40}
+    trap - USR1 USR2 TERM INT
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 2
+        if tail -c 65536 "$attempt/output.txt" | grep -aqE '^srun: (error: .*: (Exited|Killed|Terminated)|Force Terminated)'; then
+            waited=$((waited + 2))
+        fi
+        if [ $waited -gt "$patience" ]; then
+            say "srun has not ended $patience s after ranks failed: killed"
+            kill -KILL -- "-$1"
+        fi
+    done
+}
+watch=
 start "$@"
 asked=
 # shellcheck disable=SC2317 # called by the traps
@@ -100,6 +121,7 @@ while true; do
     start "$@"
 done
 if [ -n "$show" ]; then wait "$show"; fi
+if [ -n "$watch" ]; then kill "$watch" 2>/dev/null; fi
 # srun ends the other ranks when the first is gone, and returns the highest of all codes: the first one tells why.
 case $code in
 0 | 2 | 75) ;;
