@@ -157,7 +157,7 @@ int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
   if (!finished) coordinator.halt();
   coordinator.stop_all(finished ? "finished" : "stopped");
   if (!finished) {
-    log_warning("stopped after {} of {} problems: the same command goes on", rank.driver->filter().correct.size(),
+    log_warning("stopped after {} of {} problems: --resume goes on", rank.driver->filter().correct.size(),
                 rank.driver->filter().candidates.size());
     return stop_code();
   }
@@ -188,7 +188,11 @@ void set_up(FilterRank& rank, const FilterRequest& request) {
     create_folders(rank.folder);
     rank.identity = first_state(rank.config, rank.policy, world.n_learners());
     rank.driver.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.policy.config));
-    if (std::filesystem::exists(state_path(rank))) restore_state(rank);
+    if (!std::filesystem::exists(state_path(rank))) return;
+    if (!request.resume) {
+      bad_input("{}: a filter is there already; --resume goes on with it", rank.folder.string());
+    }
+    restore_state(rank);
   });
 }
 
@@ -199,7 +203,11 @@ int run_filter(World& world, FilterRequest& request) {
   FilterRank rank{.world = world, .folder = request.folder};
   set_up(rank, request);
   start_log(world.who(), log_level_of(rank.config.run), /*to_terminal=*/world.is_coordinator());
+  const std::filesystem::path log_file = (request.log_folder.empty() ? rank.folder / "log" : request.log_folder) /
+                                         fmt::format("rank-{:04}.log", world.rank());
+  log_to_file(log_file);
   StuckWatch stuck_watch(world);
+  stuck_watch.log_to(log_file);
   enter_phase(request.phase = "filtering");
   use_gpu(gpu_of(world));
   log_rank_map(world, rank.config);

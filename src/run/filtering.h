@@ -3,7 +3,8 @@
 //
 //   FOLDER/problems.jsonl   the hard problems, each with its pass_rate and the number of the filter's round
 //          summary.json     how many passed how often, and what it took
-//          filter.bin       how far it has come: started again with the same command, the filter goes on
+//          filter.bin       how far it has come: with --resume the filter goes on
+//          log/             of each rank
 #pragma once
 
 #include <filesystem>
@@ -19,11 +20,13 @@ struct FilterRequest {
   std::vector<std::string> overrides;
   std::filesystem::path folder;
   std::string model;  // "": [model].path
+  bool resume = false;
+  std::filesystem::path log_folder = {};  // "": log/ of the folder
   std::string phase = "set-up";
 };
 
-// 0; 75 or 130 when it was stopped between two waves and can go on. bad_input: a folder with the filter of another
-// configuration, policy or set of problems. Collective; errors as run_train's.
+// 0; 75 or 130 when it was stopped between two waves and can go on. bad_input: a folder with a filter, without
+// `resume`; or with the filter of another configuration, policy or set of problems. Collective; errors as run_train's.
 int run_filter(World& world, FilterRequest& request);
 
 }  // namespace deepsearch

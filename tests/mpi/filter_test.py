@@ -68,10 +68,13 @@ def test_goes_on_where_it_was_stopped(place):
             job.send_signal(signal.SIGUSR1)
         _, errors = job.communicate(timeout=60)
     assert job.returncode in {0, 75}, errors
-    refused = run_filter(place, 2, "stopped", "--set", "rounds.wave=5", "--set", "rounds.pool=200")
+    refused = run_filter(place, 2, "stopped", "--set", "rounds.wave=5")
+    assert refused.returncode == 2
+    assert "--resume goes on with it" in refused.stderr
+    refused = run_filter(place, 2, "stopped", "--resume", "--set", "rounds.wave=5", "--set", "rounds.pool=200")
     assert refused.returncode == 2
     assert "rounds.pool = 300, now 200" in refused.stderr
-    report = run_filter(place, 1, "stopped", "--set", "rounds.wave=5")
+    report = run_filter(place, 1, "stopped", "--resume", "--set", "rounds.wave=5")
     assert report.returncode == 0, report.stderr
     assert results(place, "stopped") == results(place, "one")
 

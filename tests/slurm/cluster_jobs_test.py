@@ -1,10 +1,12 @@
 """Single runs on the cluster: both launchers, both nodes, and whatever may happen to a job."""
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 from common import (
     DEEPSEARCH,
@@ -16,6 +18,7 @@ from common import (
     refused,
     run,
     state_of,
+    text_of,
     write,
 )
 
@@ -206,26 +209,22 @@ def test_stages_follow_each_other(folder):
     assert times == sorted(times)
 
 
-def has_command(name):
-    return f" {name} [OPTIONS]" in run(DEEPSEARCH, name, "--help").stdout
-
-
-@pytest.mark.skipif(not has_command("evaluate"), reason="deepsearch evaluate is not a command of this program")
-def test_a_chain_ends_with_an_evaluation_of_what_was_trained(folder):
-    stages = ["train", "evaluate"] if not has_command("filter") else ["filter", "train", "evaluate"]
-    _, path = submit(folder, "chain", "--nodes", 2, *ONE_RANK, "--stages", ",".join(stages))
+def test_a_chain_filters_trains_on_what_is_hard_and_evaluates(folder):
+    stages = ["filter", "train", "evaluate"]
+    pool = ("--stage-set", "filter:rounds.pool=60", "--stage-set", "filter:rounds.max_pass_rate=0.5")
+    hand_over = ("--stage-set", "train:problems.train_file={filter}/problems.jsonl")
+    _, path = submit(folder, "chain", "--nodes", 2, *ONE_RANK, "--stages", ",".join(stages), *pool, *hand_over)
     for stage in stages:
         wait_for(f"the stage {stage}", done(path / stage))
         assert attempts(path / stage) == 1
+    for stage in ("train", "evaluate"):
         assert hosts_of(path / stage) == ["n1", "n2"]
-
-
-def test_a_chain_whose_stage_is_no_command_is_refused(folder):
-    if has_command("filter") and has_command("evaluate"):
-        pytest.skip("both are commands of this program")
-    words = ("submit", folder / "config.toml", "--run", folder / "none", "--site", folder / "site.toml")
-    assert "no such command" in refused(*words, "--stages", "filter,train,evaluate")
-    assert not (folder / "none").exists()
+    hard = {json.loads(line)["id"] for line in (path / "filter/problems.jsonl").read_text().splitlines()}
+    with h5py.File(path / "train/run.h5", "r") as file:
+        split = [text_of(value) for value in file["problems/split"][...]]
+        ids = [text_of(value) for value in file["problems/id"][...]]
+    trained = {one for one, name in zip(ids, split, strict=True) if name == "train"}
+    assert trained and trained <= hard
 
 
 @slow
