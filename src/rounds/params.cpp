@@ -39,7 +39,8 @@ void RoundsParams::describe(ConfigVisitor& v) {
           pool);
   v.field({.key = "wave",
            .unit = "problems",
-           .meaning = "problems that are filtered together: between waves the filter can be saved",
+           .meaning = "problems that are filtered together: between waves a filter is saved, and search ranks wait for "
+                      "the last responses of one",
            .min = 1,
            .max = 1e8},
           wave);

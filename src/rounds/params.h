@@ -14,7 +14,7 @@ struct RoundsParams {
   int64_t filter_samples = 4;   // K
   double max_pass_rate = 0.25;  // δ
   int64_t pool = 1024;          // problems that generated tasks are filtered from; files: all of it
-  int64_t wave = 256;           // problems
+  int64_t wave = 1024;          // problems
   bool replay = true;
   double cache_mb = 256;
   std::string cache_file = {};

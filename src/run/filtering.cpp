@@ -135,16 +135,19 @@ void write_results(const FilterRank& rank) {
 bool filter_all(FilterRank& rank, Coordinator& coordinator) {
   const FilterPass& pass = rank.driver->filter();
   Progress progress("filtering", static_cast<int64_t>(pass.candidates.size()), /*enabled=*/true);
-  const int64_t before = rank.tokens;
   while (rank.driver->filtering()) {
     const auto done = static_cast<int64_t>(pass.correct.size());
     Harvest harvest = coordinator.grow(rank.driver->wave(), [&](int64_t items) { progress.update(done + items); });
-    if (harvest.interrupted) return false;
     std::vector<TreeRecord> groups;
     for (TreeMessage& message : harvest.records) groups.push_back(std::move(message.tree));
-    rank.driver->take_wave(groups, /*next_problem=*/0);
-    rank.tokens = before + coordinator.tokens_generated();
+    if (harvest.interrupted) {
+      groups.resize(static_cast<size_t>(rank.driver->take_part_of_wave(groups)));
+    } else {
+      rank.driver->take_wave(groups, /*next_problem=*/0);
+    }
+    for (const TreeRecord& group : groups) rank.tokens += group.tokens_generated;
     save_state(rank);
+    if (harvest.interrupted) return false;
   }
   progress.finish();
   return true;

@@ -36,6 +36,8 @@ class ProblemSource {
   // its own order, again and again.
   Problem problem(Split split, int64_t index) const;
 
+  // What the training file has, in its order; empty for generated problems.
+  const std::vector<Problem>& training_file() const { return train_; }
   // Problems of a split that differ; −1: as many as are wanted.
   int64_t size(Split split) const;
   // Training problems that one pass through the file has; fewer than size() with guessable = "down_weight".

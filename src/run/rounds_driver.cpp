@@ -19,15 +19,16 @@ namespace {
 constexpr int64_t kFilterStep = -(int64_t{1} << 40);
 constexpr uint64_t kCacheFileBytes = uint64_t{1} << 40;
 
+// The whole of the training file, or so many generated problems without doubles.
 std::vector<Problem> pool_of(const Config& config, const ProblemSource& problems) {
-  const int64_t in_file = problems.size(Split::kTrain);
-  const int64_t size = in_file < 0 ? config.rounds.pool : in_file;
   std::vector<Problem> pool;
   std::unordered_set<uint64_t> keys;
-  for (int64_t i = 0; i < size; ++i) {
-    Problem problem = problems.problem(Split::kTrain, i);
+  const auto add = [&](Problem problem) {
     if (keys.insert(problem.key).second) pool.push_back(std::move(problem));
-  }
+  };
+  for (const Problem& problem : problems.training_file()) add(problem);
+  if (!pool.empty()) return pool;
+  for (int64_t i = 0; i < config.rounds.pool; ++i) add(problems.problem(Split::kTrain, i));
   return pool;
 }
 
@@ -115,14 +116,27 @@ std::vector<WorkItem> RoundsDriver::wave() const {
   return items;
 }
 
-bool RoundsDriver::take_wave(const std::vector<TreeRecord>& groups, int64_t next_problem) {
+// Those that the wave begins with, and how many they are.
+int64_t RoundsDriver::take_groups(const std::vector<TreeRecord>& groups) {
   const std::vector<int64_t> numbers = state_.filter.next_wave(config_.rounds.wave);
-  if (groups.size() != numbers.size()) {
-    failure("the filter asked for {} groups of rollouts, and {} came", numbers.size(), groups.size());
+  size_t taken = 0;
+  while (taken < std::min(groups.size(), numbers.size()) && groups[taken].key.problem_index == numbers[taken]) {
+    state_.filter.correct.push_back(static_cast<int32_t>(responses_correct(groups[taken++])));
   }
-  for (size_t i = 0; i < groups.size(); ++i) {
-    if (groups[i].key.problem_index != numbers[i]) failure("the filter's groups are not in order");
-    state_.filter.correct.push_back(static_cast<int32_t>(responses_correct(groups[i])));
+  return static_cast<int64_t>(taken);
+}
+
+int64_t RoundsDriver::take_part_of_wave(const std::vector<TreeRecord>& groups) {
+  // A filter that is through is so by its last wave only.
+  std::vector<TreeRecord> part = groups;
+  if (state_.filter.correct.size() + part.size() >= state_.filter.candidates.size() && !part.empty()) part.pop_back();
+  return take_groups(part);
+}
+
+bool RoundsDriver::take_wave(const std::vector<TreeRecord>& groups, int64_t next_problem) {
+  const size_t wanted = state_.filter.next_wave(config_.rounds.wave).size();
+  if (groups.size() != wanted || take_groups(groups) != static_cast<int64_t>(wanted)) {
+    failure("the filter asked for {} groups of rollouts, and {} came, or others", wanted, groups.size());
   }
   if (!state_.filter.done()) return false;
   state_.filtered = true;

@@ -61,6 +61,8 @@ class RoundsDriver {
   std::vector<WorkItem> wave() const;
   // The groups of that wave, in key order. `next_problem`: problems drawn so far. True: it was the last one.
   bool take_wave(const std::vector<TreeRecord>& groups, int64_t next_problem);
+  // Of a wave that was broken off: how many groups from its beginning on are there and were taken.
+  int64_t take_part_of_wave(const std::vector<TreeRecord>& groups);
   // The filter left nothing: there is no further step.
   bool exhausted() const { return state_.filtered && state_.hard.empty(); }
 
@@ -75,6 +77,7 @@ class RoundsDriver {
 
  private:
   void begin_filter(std::vector<int64_t> candidates);
+  int64_t take_groups(const std::vector<TreeRecord>& groups);
 
   const Config& config_;
   CacheIdentity identity_;
