@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     best.add_argument("--runs", default="*", help="their names, as a pattern (default: *)")
     best.add_argument("--key", required=True, help="as learn.optimizer.lr")
     best.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
-                      help="the run that reaches the highest of these accuracies for the least cost is the best")  # fmt: skip
+                      help="best: the highest of these accuracies, for the least cost")  # fmt: skip
     watch = command("watch", _watch, "a running job in the terminal, until it ends")
     watch.add_argument("--seconds", type=_positive, default=2.0, help="between two looks")
     watch.add_argument("--once", action="store_true", help="print once and leave")
