@@ -28,7 +28,7 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 HEADLINE=$REPO/configs/headline
 mkdir -p "$OUT/points" "$OUT/tuning" "$OUT/rates" "$OUT/log"
 
-SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 5e-4 1e-3" TARGETS=0.005,0.01,0.02,0.04,0.08,0.25 PROBLEMS=64 LIMIT=400000
+SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 5e-4 1e-3" TARGETS=0.002,0.005,0.01,0.02,0.04,0.08,0.2,0.25 PROBLEMS=64 LIMIT=400000
 BUDGET=() # the config's
 METHODS="ours dapo control published"
 if [ -n "$QUICK" ]; then
