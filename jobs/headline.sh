@@ -1,77 +1,115 @@
 #!/usr/bin/env bash
-# Where does search pay? Makes a base policy, measures what a solution costs by rollouts and by a tree over its pass
-# rate, then trains every method of configs/headline from it over problem sizes and seeds, and draws what it cost them
-# to reach the same accuracies.
+# Where does search pay? Makes base policies, measures how rarely they succeed and what a first solution costs by
+# rollouts and by trees, trains every method from them to the same held-out accuracy, and draws what each spent.
 #
-#   jobs/headline.sh [--quick] [--sizes "8 12 …"] [--seeds "1 2 3"] [--methods "ours dapo …"] [--budget COST]
-#                    [--at-once N] [--out DIR]
-#                    (default: all sizes from 8 to 24, three seeds, the budget of configs/headline/bag.toml, a run a
-#                     core, runs/headline; --quick: sizes 8 and 16, one seed, two methods, a budget of 1e6)
+#   jobs/headline.sh [--quick] [--out DIR] [--at-once N]      (default: runs/headline, as many runs at once as cores)
 #
-# Started again it goes on: what is done is not done again.
+# About an hour on 2 cores, five minutes with --quick: fewer sizes, seeds and tokens. What is done already is not done
+# again. configs/headline/ has the methods, the target and the stopping rule; docs/headline.md what came of it.
 set -euo pipefail
 # shellcheck source=jobs/common.sh
 source "$(dirname "$0")/common.sh"
 
-SIZES="8 12 16 20 24" SEEDS="1 2 3" METHODS="ours inject dapo dapo-1e-4 dapo-1e-3 control published"
-BUDGET='' AT_ONCE=$(cores) OUT=$REPO/runs/headline PROBLEMS=32
+QUICK='' OUT=$REPO/runs/headline AT_ONCE=$(cores)
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) SIZES="8 16" SEEDS=1 METHODS="ours dapo" BUDGET=1e6 PROBLEMS=8 && shift ;;
-    --sizes) SIZES=${2:?--sizes needs numbers} && shift 2 ;;
-    --seeds) SEEDS=${2:?--seeds needs numbers} && shift 2 ;;
-    --methods) METHODS=${2:?--methods needs names} && shift 2 ;;
-    --budget) BUDGET=${2:?--budget needs a cost} && shift 2 ;;
-    --at-once) AT_ONCE=${2:?--at-once needs a number} && shift 2 ;;
+    --quick) QUICK=1 && shift ;;
     --out) OUT=$(realpath -m "${2:?--out needs a folder}") && shift 2 ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    --at-once) AT_ONCE=${2:?--at-once needs a number} && shift 2 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) die "unknown option '$1' (try --help)" ;;
     esac
 done
-for number in $SIZES $SEEDS; do
-    case $number in *[!0-9]*) die "'$number': sizes and seeds are whole numbers" ;; esac
-done
+case $AT_ONCE in '' | 0 | *[!0-9]*) die "--at-once $AT_ONCE: a number above 0 is wanted" ;; esac
 export DEEPSEARCH=${DEEPSEARCH:-$(program_here)}
 [ -x "$DEEPSEARCH" ] || die "$DEEPSEARCH is not there: build first (jobs/quickstart.sh does, or INSTALL.md)"
-CONFIGS=$REPO/configs/headline
-mkdir -p "$OUT"
+export DEEPSEARCH_HOME=${DEEPSEARCH_HOME:-$REPO}
+if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+HEADLINE=$REPO/configs/headline
+mkdir -p "$OUT/points" "$OUT/tuning" "$OUT/rates" "$OUT/log"
 
-if [ ! -e "$OUT/base/config.json" ]; then
-    say "base policy: supervised warm start"
-    "$DEEPSEARCH" sft "$CONFIGS/bag.toml" --out "$OUT/base"
+SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 5e-4 1e-3" TARGETS=0.002,0.005,0.01,0.02,0.04,0.08,0.2,0.25 PROBLEMS=64 LIMIT=400000
+BUDGET=() # the config's
+METHODS="ours dapo control published"
+if [ -n "$QUICK" ]; then
+    SIZES="8 16" SEEDS=1 RATES=1e-3 PROBLEMS=16 LIMIT=50000 METHODS="ours dapo"
+    BUDGET=(--set learn.budget_amount=1e6)
 fi
-if [ ! -e "$OUT/search.txt" ]; then
-    say "what a solution costs at the base policy, up to 20 000 tokens a problem"
-    # shellcheck disable=SC2086
-    "$DEEPSEARCH" bench search "$CONFIGS/bag-ours.toml" --model "$OUT/base" --sizes $SIZES --problems "$PROBLEMS" \
-        --max-tokens 20000 >"$OUT/.search.txt"
-    mv "$OUT/.search.txt" "$OUT/search.txt"
-fi
-cat "$OUT/search.txt"
 
-# One run: METHOD SIZE SEED. dapo-RATE is dapo with another learning rate.
-train_one() {
-    local method=$1 size=$2 seed=$3 more=()
-    local run=$OUT/runs/${method//-/_}-k$size-s$seed # the analysis takes a name up to the first "-" for the method
-    local config=$CONFIGS/bag-${method%%-*}.toml
-    [ "$method" = "${method#*-}" ] || more=(--set "learn.optimizer.lr=${method#*-}")
-    [ -z "$BUDGET" ] || more+=(--set "learn.budget_amount=$BUDGET")
-    if [ -e "$run/log/done" ]; then return; fi
-    echo "$(date +%T) $method, k = $size, seed $seed"
-    if ! DEEPSEARCH_QUIET=1 "$REPO/slurm/attempt.sh" "$run" "$DEEPSEARCH" train "$config" --run "$run" --resume \
-        --set "model.path=$OUT/base" --set "task.sizes=[$size]" --set "run.seed=$seed" ${more[@]+"${more[@]}"} >/dev/null; then
-        echo "failed: $(sed -n 2p "$run/log/latest/exit")" >&2
-        return 1
-    fi
+# base NAME: its base policy, once.
+base() {
+    [ -e "$OUT/base-$1/config.json" ] && return
+    say "base policy: $1"
+    "$DEEPSEARCH" sft "$HEADLINE/$1.toml" --out "$OUT/base-$1" --force >"$OUT/log/base-$1" 2>&1 || die "see $OUT/log/base-$1"
 }
-export -f train_one
-export REPO OUT CONFIGS BUDGET
-say "training: $METHODS; sizes $SIZES; seeds $SEEDS; $AT_ONCE at once"
-for seed in $SEEDS; do
-    for size in $SIZES; do
-        for method in $METHODS; do echo "$method $size $seed"; done
+
+# point FOLDER CONFIG [OPTIONS…]: one training run, unless it is done.
+point() {
+    local folder=$1 config=$2
+    shift 2
+    [ -e "$folder/done" ] && return
+    echo "    $(basename "$folder")"
+    "$DEEPSEARCH" train "$config" --run "$folder" --force "$@" >"$OUT/log/$(basename "$folder")" 2>&1 || {
+        echo "error: $(basename "$folder"): see $OUT/log/$(basename "$folder")" >&2
+        return 1
+    }
+    touch "$folder/done"
+}
+export -f point
+export OUT
+
+# Lines of options, one a point, at most AT_ONCE at a time.
+points() { xargs -P "$AT_ONCE" -d '\n' -I '{}' bash -c 'point {}'; }
+
+line() { # FOLDER METHOD TASK SIZE SEED [RATE]
+    local rate=
+    if [ -n "${6:-}" ]; then rate="--set learn.optimizer.lr=$6"; fi
+    echo "'$OUT/$1' '$HEADLINE/$3-$2.toml' --set task.sizes=[$4] --set run.seed=$5 --set model.path='$OUT/base-$3' $rate ${BUDGET[*]}"
+}
+
+ANALYSE=(env "PYTHONPATH=$REPO/analysis" "$VENV/bin/python" -m deepsearch_analysis)
+TASKS="bag"
+if [ -z "$QUICK" ]; then TASKS="bag chain countdown"; fi
+sizes_of() {
+    case $1 in
+    bag) echo "$SIZES" ;;
+    chain) echo 10 ;;
+    countdown) echo 4 ;;
+    esac
+}
+
+for task in $TASKS; do base "$task"; done
+
+say "how often a rollout succeeds, and what a first solution costs: rollouts against trees"
+for k in $SIZES; do
+    [ -e "$OUT/rates/bag-$k.txt" ] && continue
+    "$DEEPSEARCH" bench search "$HEADLINE/bag-ours.toml" --model "$OUT/base-bag" --sizes "$k" --problems "$PROBLEMS" \
+        --max-tokens "$LIMIT" >"$OUT/rates/bag-$k.txt.part" 2>"$OUT/log/search-$k" || die "see $OUT/log/search-$k"
+    mv "$OUT/rates/bag-$k.txt.part" "$OUT/rates/bag-$k.txt"
+done
+cat "$OUT"/rates/bag-*.txt | grep -E '\|' | awk '!seen[$0]++' # one heading
+
+say "tuning DAPO's learning rate, seed 1"
+for task in $TASKS; do
+    for k in $(sizes_of "$task"); do
+        for rate in $RATES; do line "tuning/dapo-$task$k-lr$rate" dapo "$task" "$k" 1 "$rate"; done
     done
-done | xargs -P "$AT_ONCE" -L 1 bash -c 'train_one "$@"' train_one
-say "what it cost"
-PYTHONPATH=$REPO/analysis "$VENV/bin/python" -m deepsearch_analysis cost "$OUT/runs" --ours ours \
-    --targets 0.005,0.01,0.02,0.05,0.1,0.25
+done | points
+
+say "every method, seeds $SEEDS"
+for task in $TASKS; do
+    for k in $(sizes_of "$task"); do
+        rate=$("${ANALYSE[@]}" best "$OUT/tuning" --runs "dapo-$task$k-lr*" --key learn.optimizer.lr --targets "$TARGETS")
+        for seed in $SEEDS; do
+            for method in $METHODS; do
+                [ -e "$HEADLINE/$task-$method.toml" ] || continue
+                own=
+                if [ "$method" = dapo ]; then own=$rate; fi
+                line "points/$method-$task$k-s$seed" "$method" "$task" "$k" "$seed" "$own"
+            done
+        done
+    done
+done | points
+
+say "cost to the same held-out accuracy"
+"${ANALYSE[@]}" cost "$OUT/points" --ours ours --targets "$TARGETS" --out "$OUT"

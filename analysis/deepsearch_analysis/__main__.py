@@ -60,6 +60,22 @@ def _cost(options: argparse.Namespace) -> None:
     _say(write_cost(runs, options.ours, options.targets, options.out or options.folder))
 
 
+def _best(options: argparse.Namespace) -> None:
+    from deepsearch_analysis.cost import best_of, read_learning
+
+    folders = sorted(folder for folder in options.folder.glob(options.runs) if (folder / "run.h5").exists())
+    if not folders:
+        raise RunError(f"{options.folder}: no run named {options.runs}")
+    best = folders[best_of([read_learning(folder) for folder in folders], options.targets)]
+    with Run(best) as run:
+        value = run.config
+        for part in options.key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                raise RunError(f"{best}: its config has no {options.key}")
+            value = value[part]
+    print(value)
+
+
 def _watch(options: argparse.Namespace) -> None:
     from deepsearch_analysis.watch import watch
 
@@ -139,6 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
                       help="accuracies, as 0.05,0.1 (default: 0.05,0.1,0.2,0.3,0.5)")  # fmt: skip
     out(cost, "the folder")
+    best = command("best", _best, "the value of a key in the best of some runs, as tuning wants it", run=False)
+    best.add_argument("folder", type=Path, help="holds the run folders")
+    best.add_argument("--runs", default="*", help="their names, as a pattern (default: *)")
+    best.add_argument("--key", required=True, help="as learn.optimizer.lr")
+    best.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
+                      help="best: the highest of these accuracies, for the least cost")  # fmt: skip
     watch = command("watch", _watch, "a running job in the terminal, until it ends")
     watch.add_argument("--seconds", type=_positive, default=2.0, help="between two looks")
     watch.add_argument("--once", action="store_true", help="print once and leave")

@@ -116,6 +116,20 @@ def read_learning(folder: Path) -> Learning:
         )
 
 
+def best_of(runs: Sequence[Learning], targets: Sequence[float]) -> int:
+    """Which run tuning takes: it reaches the highest target; of those that do for the least cost; else ends highest."""
+    if not runs:
+        raise ValueError("the best of no runs")
+
+    def rank(run: Learning) -> tuple[float, float, float]:
+        reached = [t for t in targets if cost_to(run.costs, run.pass_at_1, t).reached]
+        highest = max(reached, default=0.0)
+        spent = cost_to(run.costs, run.pass_at_1, highest).cost if reached else 0.0
+        return highest, -spent, float(run.pass_at_1[-1])
+
+    return max(range(len(runs)), key=lambda i: rank(runs[i]))
+
+
 def base_pass_rate(runs: Sequence[Learning]) -> float:
     """Of the base policy: every run evaluates it before its first step."""
     return float(np.mean([run.pass_at_1[0] for run in runs]))

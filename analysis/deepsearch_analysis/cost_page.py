@@ -42,7 +42,7 @@ def draw_curves(figure: Figure, theme: Theme, runs: Sequence[Learning], axis: st
     colours = _colours(theme, methods)
     for column, kind in enumerate(kinds):
         for row, name in enumerate(("pass_at_1", "pass_at_k")):
-            left, width = 0.05 + 0.95 / len(kinds) * column, 0.95 / len(kinds) - 0.035
+            left, width = 0.06 + 0.94 / len(kinds) * column, 0.94 / len(kinds) - 0.06
             axes = figure.add_axes((left, 0.6 - 0.42 * row, width, 0.3))
             for method in methods:
                 own = [run for run in runs if run.problems == kind and run.method == method]
@@ -95,6 +95,9 @@ def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> 
         axes.axhline(1, color=theme.quiet, lw=1)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):  # the page's SVG has no mathematical text
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_formatter(lambda _value, _: "")
         axes.set_xlabel("Pass@1 of the base policy")
         axes.legend(frameon=False, fontsize=8)
         title(axes, theme, f"cost of {method} over {ours}", "to the same held-out Pass@1; bars: seeds, arrows: or more")

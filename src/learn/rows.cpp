@@ -46,7 +46,11 @@ std::vector<Row> rows_of(const TreeRecord& tree, const CreditParams& credit) {
       }
     }
     const std::vector<double> advantages = per_token(trajectory);
-    row.advantages.assign(advantages.begin(), advantages.begin() + trajectory.trained_tokens);
+    const std::ptrdiff_t first = trajectory.first_trained;
+    row.advantages.assign(advantages.begin() + first, advantages.begin() + trajectory.trained_tokens);
+    row.n_prompt += first;
+    row.behaviour.erase(row.behaviour.begin(), row.behaviour.begin() + first);
+    if (!row.versions.empty()) row.versions.erase(row.versions.begin(), row.versions.begin() + first);
     rows.push_back(std::move(row));
   }
   return rows;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "search/credit_siblings.h"
 #include "search/credit_values.h"
 
 namespace deepsearch {
@@ -42,11 +43,18 @@ void CreditParams::describe(ConfigVisitor& v) {
   v.choice<Credit>(
       {.key = "credit",
        .unit = "",
-       .meaning = "score of a token: node = its node's value, outcome = its trajectory's reward (the "
-                  "paper's token_scores), subtree and edge = mean reward over all terminals below its "
-                  "node, against the root's, edge also against the parent's"},
+       .meaning =
+           "score of a token: node = its node's value, outcome = its trajectory's reward (the "
+           "paper's token_scores), subtree and edge = mean reward over all terminals below its "
+           "node, against the root's, edge also against the parent's; "
+           "siblings = whether search got from a step to a solution, against the steps sampled at the same place "
+           "(trees; direct rollouts as outcome)"},
       credit,
-      {{"node", Credit::kNode}, {"outcome", Credit::kOutcome}, {"subtree", Credit::kSubtree}, {"edge", Credit::kEdge}});
+      {{"node", Credit::kNode},
+       {"outcome", Credit::kOutcome},
+       {"subtree", Credit::kSubtree},
+       {"edge", Credit::kEdge},
+       {"siblings", Credit::kSiblings}});
   v.field({.key = "epsilon_q",
            .unit = "",
            .meaning = "scale in q_max*tanh(q/epsilon_q), the node score (0: the plain q)",
@@ -216,7 +224,12 @@ std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditPa
     credit_by_values(record, params, group);
     return group;
   }
-  const bool outcome = params.credit == Credit::kOutcome && !replay;
+  const bool siblings = params.credit == Credit::kSiblings;
+  if (siblings && record.kind == RecordKind::kTree) {
+    credit_by_siblings(record, params, group);
+    return group;
+  }
+  const bool outcome = (params.credit == Credit::kOutcome || siblings) && !replay;
   std::vector<double> last_scores;
   for (TrajectoryCredit& trajectory : group) {
     if (outcome) {
@@ -253,7 +266,8 @@ bool is_uniform(const TreeRecord& record, const CreditParams& params) {
     ++total;
     if (outcome == Outcome::kCorrect) ++correct;
   };
-  if (params.terminals == Terminals::kRecorded && !by_values(params)) {
+  const bool siblings = params.credit == Credit::kSiblings && record.kind == RecordKind::kTree;
+  if (params.terminals == Terminals::kRecorded && !by_values(params) && !siblings) {
     for (const RecordedLeaf& leaf : record.recorded) {
       if (leaf.dropped == Dropped::kNo) count(leaf.outcome);
     }

@@ -3,7 +3,7 @@
 //
 // Direct rollouts (records of kind kRollouts) have no node values: under credit = "node" every token gets its rollout's
 // reward, group-relative, as the reference does where cached solutions take places among direct rollouts. Under
-// "outcome" trees and rollouts are scored alike: what is not correct is −1, and the deviation is the sample's.
+// "outcome", and for direct rollouts under "siblings", what is not correct is −1, and the deviation is the sample's.
 //
 // Groups with cached solutions (kReplay) are scored the same whatever `credit` and `advantage_norm` say: the rollout's
 // reward with the overlong penalty, minus the group's mean.
@@ -21,7 +21,7 @@
 
 namespace deepsearch {
 
-enum class Credit { kNode, kOutcome, kSubtree, kEdge };
+enum class Credit { kNode, kOutcome, kSubtree, kEdge, kSiblings };
 enum class AdvantageNorm { kNone, kMean, kMeanStd };
 enum class Terminals { kRecorded, kAll };
 // What is trained on where direct rollouts failed and a tree was grown ([search].when = "group_failed"): the tree's own
@@ -31,7 +31,7 @@ enum class Overlong { kNone, kPenalty, kFilter };
 
 // Keys of [learn] that say how trees become advantages.
 struct CreditParams {
-  Credit credit = Credit::kNode;  // the paper's token_scores: node, outcome; beyond it: subtree, edge
+  Credit credit = Credit::kNode;  // the paper's token_scores: node, outcome; beyond it: subtree, edge, siblings
   double epsilon_q = 1.0;         // 0: the plain q instead of q_max·tanh(q/epsilon_q)
   double q_max = 1.0;
   Overlong overlong = Overlong::kPenalty;
@@ -67,6 +67,7 @@ struct TrajectoryCredit {
   int64_t given_tokens = 0;          // of the response's beginning that is no part of the credit: NodeRecord::given
   int64_t tokens = 0;                // of the response behind them
   int64_t trained_tokens = 0;        // the first so many enter the loss: fewer by skip_dead, 0 by overlong = "filter"
+  int64_t first_trained = 0;         // of these the first that does: what is before it is context, as the prompt is
   std::vector<int32_t> path;         // node ids without given ones, nearest to the root first
   std::vector<int32_t> path_tokens;  // tokens of each node of the path; with merge_prefixes of each piece of one
   std::vector<double> scores;        // of each of these, before normalisation

@@ -79,6 +79,17 @@ def test_a_table_of_methods_in_the_order_of_difficulty() -> None:
         cost.ratio_table(runs, "best", [0.1])
 
 
+def test_tuning_takes_the_highest_target_then_the_least_cost_then_the_end() -> None:
+    slow = learning("dapo", 1, [0, 4e6, 9e6], [0.0, 0.1, 0.3])
+    fast = learning("dapo", 1, [0, 1e6, 9e6], [0.0, 0.1, 0.15])
+    lost = learning("dapo", 1, [0, 1e6, 9e6], [0.0, 0.02, 0.01])
+    assert cost.best_of([lost, slow, fast], [0.1, 0.25]) == 1  # alone at 0.25
+    assert cost.best_of([lost, slow, fast], [0.1]) == 2  # both get there, one for less
+    assert cost.best_of([lost, learning("dapo", 1, [0, 1e6], [0.0, 0.03])], [0.1, 0.25]) == 1  # neither: the higher end
+    with pytest.raises(ValueError, match="no runs"):
+        cost.best_of([], [0.1])
+
+
 def test_the_page_is_written_whole(tmp_path: Path) -> None:
     runs = [
         learning(method, seed, [0, 1e6, 2e6 * seed], [0.01, rate, 2 * rate], problems)
