@@ -4,7 +4,7 @@
 #
 #   jobs/headline.sh [--quick] [--out DIR] [--at-once N]      (default: runs/headline, as many runs at once as cores)
 #
-# About an hour on 2 cores, five minutes with --quick: fewer sizes, seeds and tokens. What is done already is not done
+# Hours on 2 cores, ten minutes with --quick: fewer sizes, seeds and tokens. What is done already is not done
 # again. configs/headline/ has the methods, the target and the stopping rule; docs/headline.md what came of it.
 set -euo pipefail
 # shellcheck source=jobs/common.sh
@@ -30,7 +30,7 @@ mkdir -p "$OUT/points" "$OUT/tuning" "$OUT/rates" "$OUT/log"
 
 SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 5e-4 1e-3" TARGETS=0.002,0.005,0.01,0.02,0.04,0.08,0.2,0.25 PROBLEMS=64 LIMIT=400000
 BUDGET=() # the config's
-METHODS="ours dapo control published"
+METHODS="ours branch dapo control published"
 if [ -n "$QUICK" ]; then
     SIZES="8 16" SEEDS=1 RATES=1e-3 PROBLEMS=16 LIMIT=50000 METHODS="ours dapo"
     BUDGET=(--set learn.budget_amount=1e6)
