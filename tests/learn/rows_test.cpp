@@ -53,6 +53,43 @@ TEST(Rows, HoldPromptPathAndWhatBelongsToEachToken) {
   EXPECT_NEAR(rows[1].advantages[1], -1, 1e-6);
 }
 
+TEST(Rows, GivenStepsBelongToThePrompt) {
+  TreeRecord tree = small_tree();
+  tree.kind = RecordKind::kBranch;
+  tree.nodes[1].given = true;
+  CreditParams credit;
+  credit.overlong_penalty = 0;
+  const std::vector<Row> rows = rows_of(tree, credit);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].tokens, (std::vector<Token>{5, 6, 7, 10, 11, 14}));
+  EXPECT_EQ(rows[0].n_prompt, 5);
+  EXPECT_EQ(rows[0].behaviour, (std::vector<float>{-0.5F}));
+  ASSERT_EQ(rows[0].advantages.size(), 1U);
+  EXPECT_EQ(rows[0].advantages[0], 1);
+  EXPECT_EQ(rows[1].n_prompt, 3);
+}
+
+// The wrong step beside the solution's second one is trained on, what it shares with the solution is context there.
+TEST(Rows, OfAMistakeOnlyItsOwnStepEntersTheLoss) {
+  TreeRecord tree = small_tree();
+  tree.tokens.push_back(15);
+  tree.logprobs.push_back(-0.6F);
+  tree.nodes.push_back({.parent = 1, .depth = 2, .first_token = 5, .n_tokens = 1});
+  tree.nodes.back().terminal = true;
+  tree.nodes.back().outcome = Outcome::kWrong;
+  CreditParams credit;
+  credit.credit = Credit::kSiblings;
+  const std::vector<Row> rows = rows_of(tree, credit);
+  ASSERT_EQ(rows.size(), 3U);  // the wrong child of the root, the solution, the mistake
+  EXPECT_EQ(rows[1].tokens, (std::vector<Token>{5, 6, 7, 10, 11, 14}));
+  EXPECT_EQ(rows[1].n_prompt, 3);
+  EXPECT_EQ(rows[2].tokens, (std::vector<Token>{5, 6, 7, 10, 11, 15}));
+  EXPECT_EQ(rows[2].n_prompt, 5);
+  EXPECT_EQ(rows[2].behaviour, (std::vector<float>{-0.6F}));
+  ASSERT_EQ(rows[2].advantages.size(), 1U);
+  EXPECT_EQ(rows[2].advantages[0], -1);
+}
+
 // Root – A – {B – {D, E}, C}: C is right, so B's children D and E are dead, and B is judged.
 TEST(Rows, EndWhereTheLossDoes) {
   TreeRecord tree;
