@@ -4,7 +4,7 @@
 #
 #   jobs/headline.sh [--quick] [--out DIR] [--at-once N]      (default: runs/headline, as many runs at once as cores)
 #
-# Hours on 2 cores, ten minutes with --quick: fewer sizes, seeds and tokens. What is done already is not done
+# Hours on 2 cores, three minutes with --quick: fewer sizes, seeds and tokens. What is done already is not done
 # again. configs/headline/ has the methods, the target and the stopping rule; docs/headline.md what came of it.
 set -euo pipefail
 # shellcheck source=jobs/common.sh
