@@ -12,17 +12,14 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <optional>
 #include <vector>
 
 #include "data/problem.h"
 #include "data/step.h"
 #include "data/tree_record.h"
-#include "search/episode.h"
-#include "search/node_store.h"
 #include "search/params.h"
+#include "search/rollout_episode.h"
 #include "verify/verifier.h"
 
 namespace deepsearch {
@@ -30,53 +27,26 @@ namespace deepsearch {
 // The steps of a record's trajectory.
 std::vector<Step> steps_of(const TreeRecord& record, int32_t leaf);
 
-class BranchRollouts : public Episode {
+class BranchRollouts : public RolloutEpisode {
  public:
-  // `way`: the steps of a solution, at least one; `n` rollouts a group. Of `params` what Rollouts use. `verifier` must
-  // outlive it.
+  // `way`: the steps of a solution, at least one; `n` rollouts a group. `verifier` must outlive it.
   BranchRollouts(Problem problem, const TreeKey& key, std::vector<Step> way, int64_t n, const SearchParams& params,
                  const Verifier& verifier, uint64_t seed, uint64_t handle);
-  BranchRollouts(const BranchRollouts&) = delete;
-  BranchRollouts& operator=(const BranchRollouts&) = delete;
 
-  uint64_t handle() const override { return handle_; }
-  std::optional<ExpansionRequest> next_request() override;
-  void apply(Expansion expansion) override;
-  bool done() const override { return stop_ != StopReason::kRunning; }
-  void cancel() override { stop_ = done() ? stop_ : StopReason::kCancelled; }
   TreeRecord finish() override;
 
  private:
-  struct Running {
-    int32_t node = 0;
-    int32_t first_child = 0;
-    int32_t n_children = 0;
-  };
-
+  int32_t start() const override { return trunk_[static_cast<size_t>(place_)]; }
+  void ended(int32_t leaf) override;
+  void all_ended() override;
   void begin_group(int32_t place);
-  void end_group();
-  void take_child(int32_t id, int32_t parent, Step step, int32_t rank);
   std::vector<int32_t> in_depth_first_order() const;
-  void back_up(const std::vector<int32_t>& order);
 
-  Problem problem_;
-  const TreeKey key_;
-  const int32_t n_;
-  const SearchParams params_;
-  const Verifier& verifier_;
-  const uint64_t handle_;
-
-  NodeStore nodes_;
-  std::vector<int32_t> trunk_;  // node of each depth on the solution's way, the root first
-  int32_t low_ = 0;             // depth from which all fail
-  int32_t high_ = 0;            // depth from which all succeed
-  int32_t place_ = 0;           // depth of the group that is being sampled
-  std::deque<int32_t> waiting_;
-  std::vector<Running> running_;
+  std::vector<int32_t> trunk_ = {0};                // node of each depth on the solution's way, the root first
+  int32_t low_ = 0;                                 // depth from which all fail
+  int32_t high_ = 0;                                // depth from which all succeed
+  int32_t place_ = 0;                               // depth of the group that is being sampled
   std::map<int32_t, std::vector<int32_t>> leaves_;  // of each group, by depth; −1 while a rollout runs
-  StopReason stop_ = StopReason::kRunning;
-  int64_t tokens_generated_ = 0;
-  int64_t tokens_prefilled_ = 0;
 };
 
 }  // namespace deepsearch
