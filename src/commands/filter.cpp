@@ -24,16 +24,7 @@ void add_filter(CLI::App& app, CommandLine& line) {
   command->callback([request, &line] {
     line.chosen = [request, &line] {
       World world(line.argc, line.argv);
-      try {
-        return run_filter(world, *request);
-      } catch (const AgreedError& error) {
-        // Every rank knows of it: one speaks, all leave by the ordinary door.
-        throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
-      } catch (const Error& error) {
-        world.abort(request->phase, error.what(), error.exit_code());
-      } catch (const std::exception& error) {
-        world.abort(request->phase, error.what(), kExitFailure);
-      }
+      return run_ranks(world, request->phase, [&] { return run_filter(world, *request); });
     };
   });
 }

@@ -97,18 +97,6 @@ int run_sft(World& world, Options& options) {
   return run_fine_tuning(world, config, options.request);
 }
 
-int run_with_agreed_errors(World& world, Options& options) {
-  try {
-    return run_sft(world, options);
-  } catch (const AgreedError& error) {
-    // Every rank knows of it: one speaks, all leave by the ordinary door.
-    throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
-  } catch (const Error& error) {
-    if (world.size() == 1) throw;
-    world.abort("sft", error.what(), error.exit_code());
-  }
-}
-
 }  // namespace
 
 void add_sft(CLI::App& app, CommandLine& line) {
@@ -137,7 +125,7 @@ void add_sft(CLI::App& app, CommandLine& line) {
   command->callback([options, &line] {
     line.chosen = [options, &line] {
       World world(line.argc, line.argv);
-      return run_with_agreed_errors(world, *options);
+      return run_ranks(world, "sft", [&] { return run_sft(world, *options); });
     };
   });
 }

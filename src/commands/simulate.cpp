@@ -165,7 +165,7 @@ void compare(const Options& options, const ClusterParams& params, bool speaks, c
 
 int real_command(const Options& options, CommandLine& line) {
   World world(line.argc, line.argv);
-  try {
+  return run_ranks(world, "simulating", [&] {
     install_stop_signals();
     ClusterParams params;
     agree(world, [&] {
@@ -176,12 +176,8 @@ int real_command(const Options& options, CommandLine& line) {
     Mailbox mailbox(world);
     compare(options, params, world.is_coordinator(),
             [&](bool share) { return run_simulated(world, mailbox, params, share); });
-  } catch (const AgreedError& error) {
-    throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
-  } catch (const std::exception& error) {
-    world.abort("simulating", error.what(), kExitFailure);
-  }
-  return kExitOk;
+    return kExitOk;
+  });
 }
 
 int simulate_command(const Options& options, CommandLine& line) {

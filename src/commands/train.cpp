@@ -63,16 +63,7 @@ void add_train(CLI::App& app, CommandLine& line) {
       if (request->run_folder.empty()) bad_input("--run is missing: the folder the run is written to");
       World world(line.argc, line.argv);
       request->command_line = line.text();
-      try {
-        return run_train(world, *request);
-      } catch (const AgreedError& error) {
-        // Every rank knows of it: one speaks, all leave by the ordinary door.
-        throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
-      } catch (const Error& error) {
-        world.abort(request->phase, error.what(), error.exit_code());
-      } catch (const std::exception& error) {
-        world.abort(request->phase, error.what(), kExitFailure);
-      }
+      return run_ranks(world, request->phase, [&] { return run_train(world, *request); });
     };
   });
 }

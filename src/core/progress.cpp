@@ -69,9 +69,10 @@ Progress::~Progress() {
   }
 }
 
-void Progress::update(int64_t done, const std::string& detail) {
+void Progress::update(int64_t done, const std::string& detail, double share) {
   if (!enabled_ || finished_) return;
   done_ = done;
+  share_ = share;
   detail_ = detail;
   const double interval = terminal_ ? kRedrawSeconds : interval_seconds_;
   if (watch_.seconds() - drawn_at_ >= interval) draw(false);
@@ -83,20 +84,22 @@ void Progress::finish() {
   finished_ = true;
 }
 
+std::string Progress::count_text() const {
+  if (share_ >= 0 || total_ == 0) return format_count(done_);
+  return fmt::format("{}/{}", format_count(done_), format_count(total_));
+}
+
 std::string Progress::status(double seconds, bool final) const {
   std::string text;
-  if (total_ > 0) {
-    const double fraction = static_cast<double>(done_) / static_cast<double>(total_);
-    if (terminal_) text += bar(fraction);
-    text += fmt::format("{}/{} ({:.0f} %)", format_count(done_), format_count(total_), std::floor(100.0 * fraction));
-  } else {
-    text += format_count(done_);
-  }
+  double share = share_;
+  if (share < 0 && total_ > 0) share = static_cast<double>(done_) / static_cast<double>(total_);
+  if (terminal_ && share >= 0) text += bar(share);
+  text += count_text();
+  if (share >= 0) text += fmt::format(" ({:.0f} %)", std::floor(100.0 * share));
   if (final) {
     text += fmt::format(" in {}", format_duration(seconds));
-  } else if (total_ > 0 && done_ > 0 && done_ < total_) {
-    const double left = seconds / static_cast<double>(done_) * static_cast<double>(total_ - done_);
-    text += fmt::format(", {} left", format_duration(left));
+  } else if (share > start_ && share < 1) {
+    text += fmt::format(", {} left", format_duration(seconds / (share - start_) * (1 - share)));
   }
   if (!detail_.empty()) text += ", " + detail_;
   return text;

@@ -17,21 +17,27 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` of total; `detail` is free text ("Pass@1 0.31, 12.1 trees/s"). Rate-limited; the time left is worked out
-  // here.
-  void update(int64_t done, const std::string& detail = "");
+  // What an earlier attempt did: `share` of the work (0 to 1), which says nothing about this one's speed.
+  void start_at(double share) { start_ = share; }
+  // `done` of total; `detail` is free text ("Pass@1 0.31, 12.1 trees/s"). `share` is that of the work where it is not
+  // done/total: a run whose budget is counted in tokens has no number of steps to reach. Rate-limited; the time left is
+  // worked out here.
+  void update(int64_t done, const std::string& detail = "", double share = -1);
   // Draws the last state for good and ends the line. Idempotent.
   void finish();
 
  private:
   void draw(bool final);
   std::string status(double seconds, bool final) const;
+  std::string count_text() const;
   std::string label_;
   int64_t total_;
   bool enabled_;
   bool terminal_;
   double interval_seconds_;
   int64_t done_ = 0;
+  double share_ = -1;
+  double start_ = 0;
   std::string detail_;
   Stopwatch watch_;
   double drawn_at_ = -1e9;

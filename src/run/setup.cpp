@@ -32,6 +32,18 @@ void agree(World& world, const std::function<void()>& work) {
   throw AgreedError(first.substr(blank + 1), std::atoi(first.substr(0, blank).c_str()));
 }
 
+int run_ranks(World& world, const std::string& phase, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const AgreedError& error) {
+    throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
+  } catch (const Error& error) {
+    world.abort(phase, error.what(), error.exit_code());
+  } catch (const std::exception& error) {
+    world.abort(phase, error.what(), kExitFailure);
+  }
+}
+
 void check_layout(const Config& config, const World& world) {
   check_layout(config, world.n_search(), !(world.learns() && world.searches()));
 }

@@ -25,6 +25,10 @@ class AgreedError : public Error {
 // Runs `work` on every rank. If it throws anywhere, every rank throws the first rank's error: no rank is left waiting.
 void agree(World& world, const std::function<void()>& work);
 
+// A command that ranks run together: `work`'s exit code. An AgreedError leaves by the ordinary door with one rank
+// speaking; any other error takes the job down at once and says which rank, host and phase (`phase` is read then).
+int run_ranks(World& world, const std::string& phase, const std::function<int()>& work);
+
 // bad_input for rank layouts that cannot work.
 void check_layout(const Config& config, const World& world);
 // The same before there is a world. `apart`: some ranks search while others learn.

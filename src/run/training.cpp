@@ -54,7 +54,8 @@ Training::Training(const Config& config, const Language& language, const Problem
       checkpoints_(config, language, coordinator, folder, state_.checkpoint_seconds),
       budget_(TimeBudget::of_run(config.run.time_limit, state_.checkpoint_seconds)),
       shown_tokens_(state_.tokens_generated),
-      progress_("training", config.learn.steps, /*enabled=*/true) {
+      progress_(config.learn.budget_amount > 0 ? "training, steps" : "training", config.learn.steps, /*enabled=*/true) {
+  progress_.start_at(share_done());
   if (config.learn.max_staleness == 0) return;
   stream_.emplace(config, coordinator, finished_,
                   [this](int64_t problem, TreeKey key) { return make_item(problem, key); });
@@ -115,6 +116,17 @@ Spending Training::spending() const {
           .tokens_generated = state_.tokens_generated - state_.evaluation_tokens,
           .tokens_trained = state_.tokens_trained,
           .device_seconds = state_.device_seconds + elapsed_.seconds() * world_.size()};
+}
+
+// By steps, or by the budget where that one is nearer its end.
+double Training::share_done() const {
+  const double steps = static_cast<double>(state_.step) / static_cast<double>(config_.learn.steps);
+  return std::min(1.0, std::max(steps, budget_progress(config_.learn, spending())));
+}
+
+void Training::show_progress(const std::string& detail) {
+  const bool by_steps = config_.learn.budget_amount <= 0;
+  progress_.update(state_.step, detail, by_steps ? -1 : share_done());
 }
 
 bool Training::filter_wave() {
@@ -204,7 +216,7 @@ void Training::report_step(const StepBatch& batch, const TrainStats& stats, cons
                   state_.evaluations.empty() ? 0 : state_.evaluations.back().pass_at_1,
                   100.0 * static_cast<double>(batch.solved) / static_cast<double>(std::max<int64_t>(batch.seen, 1)),
                   static_cast<double>(batch.seen) / seconds.total, static_cast<int64_t>(per_second));
-  progress_.update(state_.step, detail_);
+  show_progress(detail_);
   log_debug(
       "step {}: loss {:.4f}, gradient norm {:.3f}, entropy {:.3f}, {} uniform of {}, wait {:.2f} s, learn {:.2f} s",
       state_.step, stats.loss, stats.grad_norm, stats.policy_entropy, batch.uniform, batch.seen, seconds.wait,
@@ -255,7 +267,7 @@ bool Training::grow(std::vector<AssignMessage::Item> items, const std::string& d
   std::vector<TreeRecord> trees = finished_.take(items, config_.search.branch_rollouts > 0);
   for (const TreeRecord& tree : trees) earlier_tokens_ += tree.tokens_generated;
   Harvest harvest = coordinator_.grow(std::move(items), [&](int64_t) {
-    progress_.update(state_.step, detail);
+    show_progress(detail);
     stopping();
   });
   for (TreeMessage& message : harvest.records) trees.push_back(std::move(message.tree));
@@ -289,7 +301,7 @@ bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
 // The same from the stream: problems of several versions.
 bool Training::gather_batch(StepBatch& batch, std::vector<TreeRecord>& used) {
   const auto between = [&] {
-    progress_.update(state_.step, detail_);
+    show_progress(detail_);
     stopping();
   };
   if (stream_->gather(state_.step + 1, state_.step, next_problem_, between, batch, used)) return true;

@@ -97,6 +97,8 @@ class Training {
   int64_t tokens_generated() const;
   RunTotals totals() const;
   Spending spending() const;
+  double share_done() const;
+  void show_progress(const std::string& detail);
 
   const Config& config_;
   const ProblemSource& problems_;

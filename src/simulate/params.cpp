@@ -147,6 +147,10 @@ ClusterParams read_cluster(const std::string& path, const std::vector<std::strin
 
 void check(const ClusterParams& params) {
   check(params.search);
+  if (params.search.branch_rollouts > 0) {
+    bad_input("[search].branch_rollouts = {}: a simulation has no rollouts from a solution's way; set it to 0",
+              params.search.branch_rollouts);
+  }
   const int64_t scale = params.workload.token_scale;
   if (params.search.step_tokens % scale != 0) {
     bad_input("[workload].token_scale = {} does not divide [search].step_tokens = {}", scale,

@@ -1,7 +1,10 @@
 #include "core/progress.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <limits>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -82,6 +85,38 @@ TEST(Progress, UnknownTotalHasNoPercentage) {
   });
   EXPECT_THAT(child.output, HasSubstr("lines: 7\n"));
   EXPECT_THAT(child.output, Not(HasSubstr("%")));
+}
+
+TEST(Progress, ShareOfABudgetInsteadOfACount) {
+  const ChildResult child = run_in_child([] {
+    Progress progress("training, steps", 100000, true, 0);
+    progress.update(2, "", 0.0);
+    progress.update(43, "Pass@1 0.31", 0.25);
+    progress.update(160, "", 1.0);
+    return 0;
+  });
+  EXPECT_THAT(child.output, MatchesRegex("training, steps: 2 \\(0 %\\)\n"
+                                         "training, steps: 43 \\(25 %\\), [0-9.]+ s left, Pass@1 0.31\n"
+                                         "training, steps: 160 \\(100 %\\)\n"
+                                         "training, steps: 160 \\(100 %\\) in [0-9.]+ s\n"));
+}
+
+// 60 of 100 were there before: the 20 of this attempt took as long as the last 20 will.
+TEST(Progress, AnEarlierAttemptsWorkSaysNothingOfTheTimeLeft) {
+  const ChildResult child = run_in_child([] {
+    Progress progress("training", 100, true, 0);
+    progress.start_at(0.6);
+    progress.update(60);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    progress.update(80);
+    return 0;
+  });
+  EXPECT_THAT(child.output, HasSubstr("training: 60/100 (60 %)\n"));  // no speed is known yet
+  const size_t at = child.output.find("80/100 (80 %), ");
+  ASSERT_NE(at, std::string::npos) << child.output;
+  double left = -1;
+  ASSERT_EQ(std::sscanf(child.output.c_str() + at, "80/100 (80 %%), %lf s left", &left), 1) << child.output;
+  EXPECT_GE(left, 0.3);  // of the whole 80 it would be a quarter of that
 }
 
 TEST(Progress, DisabledIsSilent) {

@@ -192,17 +192,20 @@ TEST_F(OptimizerParts, DamageIsOneLineThatNamesTheFile) {
   EXPECT_THAT(refused(), HasSubstr("other sizes"));
 }
 
+// Of step 3, with one leaf.
+TreeRecord record(int64_t place, RecordKind kind, Outcome outcome) {
+  TreeRecord tree;
+  tree.key = {.step = 3, .problem_index = place};
+  tree.kind = kind;
+  tree.nodes.resize(2);
+  tree.nodes[1].terminal = true;
+  tree.nodes[1].outcome = outcome;
+  tree.recorded.push_back({.leaf = 1, .outcome = outcome});
+  return tree;
+}
+
 TEST(FinishedTrees, AreTakenOnceAndHandOverGoesOnWithTheTree) {
   using Work = AssignMessage::Work;
-  const auto record = [](int64_t place, RecordKind kind, Outcome outcome) {
-    TreeRecord tree;
-    tree.key = {.step = 3, .problem_index = place};
-    tree.kind = kind;
-    tree.nodes.resize(2);
-    tree.nodes[1].terminal = true;
-    tree.nodes[1].outcome = outcome;
-    return tree;
-  };
   FinishedTrees finished(
       {record(0, RecordKind::kRollouts, Outcome::kCorrect), record(1, RecordKind::kRollouts, Outcome::kWrong),
        record(2, RecordKind::kRollouts, Outcome::kWrong), record(2, RecordKind::kTree, Outcome::kWrong),
@@ -224,16 +227,6 @@ TEST(FinishedTrees, AreTakenOnceAndHandOverGoesOnWithTheTree) {
 
 TEST(FinishedTrees, ATreeWithoutTheRolloutsThatBranchFromItIsGrownAgain) {
   using Work = AssignMessage::Work;
-  const auto record = [](int64_t place, RecordKind kind, Outcome outcome) {
-    TreeRecord tree;
-    tree.key = {.step = 3, .problem_index = place};
-    tree.kind = kind;
-    tree.nodes.resize(2);
-    tree.nodes[1].terminal = true;
-    tree.nodes[1].outcome = outcome;
-    tree.recorded.push_back({.leaf = 1, .outcome = outcome});
-    return tree;
-  };
   FinishedTrees finished(
       {record(0, RecordKind::kRollouts, Outcome::kWrong), record(0, RecordKind::kTree, Outcome::kCorrect),
        record(1, RecordKind::kTree, Outcome::kCorrect), record(1, RecordKind::kBranch, Outcome::kCorrect),
