@@ -14,27 +14,32 @@ namespace {
 constexpr uint64_t kMaxBytes = 1 << 20;
 constexpr size_t kMaxDotsInKey = 32;
 
-// toml++ nests one table for each dot of a key and takes them apart recursively, so that a key of half a million dots
-// would exhaust the stack. Dots in strings and comments do not count. Returns the line, or 0 when the text is fine.
-class NestingScan {
+// What toml++ 3.3 cannot be given, looked for outside strings and comments. It nests one table for each dot of a key
+// and takes them apart recursively, so that a key of half a million dots would exhaust the stack; and between U+00A1
+// and U+0499 it asks whether a character is a blank by a switch without that case, which is undefined behaviour.
+class Scan {
  public:
-  explicit NestingScan(std::string_view text) : text_(text) {}
+  Scan(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
-  size_t too_deep_at() {
+  void check() const {
     size_t dots = 0;
-    for (size_t i = 0; i < text_.size(); ++i) {
+    for (size_t i = text_.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; i < text_.size(); ++i) {
       const char c = text_[i];
       if (c == '#') {
         i = std::min(text_.find('\n', i), text_.size()) - 1;
       } else if (c == '"' || c == '\'') {
         i = end_of_string(i);
       } else if (c == '.') {
-        if (++dots > kMaxDotsInKey) return line_of(i);
+        if (++dots > kMaxDotsInKey) {
+          bad_input("{}:{}: a key with more than {} dots", name_, line_of(i), kMaxDotsInKey);
+        }
+      } else if (static_cast<unsigned char>(c) >= 0x80) {
+        bad_input("{}:{}: TOML: a character outside ASCII that is in no string: put quotes around the text", name_,
+                  line_of(i));
       } else if (c == '\n' || c == ',' || c == '=' || c == '[' || c == '{') {
         dots = 0;
       }
     }
-    return 0;
   }
 
  private:
@@ -60,7 +65,9 @@ class NestingScan {
            static_cast<size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(position), '\n'));
   }
 
+  static constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   std::string_view text_;
+  const std::string& name_;
 };
 
 bool asserts(std::string_view text) {
@@ -89,9 +96,7 @@ size_t line_of_assertion(std::string_view text) {
 
 toml::table parse_toml(const std::string& text, const std::string& name) {
   if (text.size() > kMaxBytes) bad_input("{} has {} bytes; at most {} are read", name, text.size(), kMaxBytes);
-  if (const size_t line = NestingScan(text).too_deep_at(); line != 0) {
-    bad_input("{}:{}: a key with more than {} dots", name, line, kMaxDotsInKey);
-  }
+  Scan(text, name).check();
   try {
     return toml::parse(std::string_view(text), name);
   } catch (const TomlAssertion&) {

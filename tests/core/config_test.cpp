@@ -174,6 +174,16 @@ TEST(ConfigErrors, HostileTextIsRefused) {
   EXPECT_THAT(refusal("\"a\\nb\" = 1"), HasSubstr("a\\nb"));
 }
 
+// toml++ asks of these whether they are blanks, by a switch that has no case for them.
+TEST(ConfigErrors, LettersOutsideAsciiBelongInStrings) {
+  EXPECT_THAT(refusal("seed = 1\nd\u00e9p\u00f4t = 2\n"),
+              testing::StartsWith("run.toml:2: TOML: a character outside ASCII"));
+  EXPECT_THAT(refusal("seed = 1\u00b5\n"), HasSubstr("put quotes around"));
+  EXPECT_THAT(refusal("[se\u03f6rch]"), testing::StartsWith("run.toml:1: "));
+  EXPECT_EQ(load("\uFEFF# \u00e9\nrun.name = \"\u00e9\" # \u00e9").name, "\u00e9");
+  EXPECT_EQ(load("run.name = '''\u00e9'''''  # \u00e9").name, "\u00e9''");
+}
+
 TEST(Config, DotsInStringsAndCommentsAreFine) {
   const std::string dots(500, '.');
   EXPECT_EQ(load("# " + dots + "\nrun.name = \"" + dots + "\"").name, dots);
