@@ -17,6 +17,7 @@ struct StepBatch {
   int64_t solved = 0;             // of `seen`: some terminal is correct
   int64_t seen = 0;               // problems
   int64_t dropped = 0;            // problems left out because their trees were too old ([learn].max_staleness)
+  double hand_over_ratio = -1;    // that the step went by (schedule/hand_over.h)
 };
 
 // Of each problem the record that teaches: the tree where there is one, else the group; with [learn].rescue = "group"

@@ -61,6 +61,10 @@ void visit_state(State& s, Visit&& visit) {
   visit("device_seconds", s.device_seconds);
   visit("learn_seconds", s.learn_seconds);
   visit("checkpoint_seconds", s.checkpoint_seconds);
+  visit("hand_over_rollout_tokens", s.hand_over.rollout_tokens);
+  visit("hand_over_mixed_groups", s.hand_over.mixed_groups);
+  visit("hand_over_tree_tokens", s.hand_over.tree_tokens);
+  visit("hand_over_solved_trees", s.hand_over.solved_trees);
 }
 
 class Writing {
@@ -80,7 +84,8 @@ class Reading {
   explicit Reading(const JsonReader& in) : in_(in) {}
   void operator()(const char* key, int64_t& value) const { value = in_.integer(key); }
   void operator()(const char* key, double& value) const {
-    if (std::string_view(key) == "device_seconds" && in_.find(key) == nullptr) return;  // in files of older versions
+    const std::string_view name(key);  // files of older versions lack some
+    if ((name == "device_seconds" || name.starts_with("hand_over_")) && in_.find(key) == nullptr) return;
     value = in_.number(key);
   }
 

@@ -9,6 +9,7 @@
 
 #include "data/tree_record.h"
 #include "run/evaluation.h"
+#include "schedule/hand_over.h"
 
 namespace deepsearch {
 
@@ -30,6 +31,7 @@ struct RunState {
   int64_t learners = 1;  // ranks that sum gradients
   std::vector<Evaluation> evaluations = {};
   std::vector<PendingTree> pending = {};  // [learn].max_staleness > 0: begun before the boundary
+  HandOver::Tally hand_over = {};         // [search].hand_over_gain
   double elapsed = 0;                     // seconds, all attempts
   double device_seconds = 0;              // … times the ranks of each
   // Measured, so that the next attempt knows before it has measured any.

@@ -197,6 +197,20 @@ void Config::describe(ConfigVisitor& v) {
 
 namespace {
 
+void check_hand_over(const Config& config) {
+  const double gain = config.search.hand_over_gain;
+  if (gain == 0) return;
+  if (config.search.when != When::kGroupFailed) {
+    bad_input("[search].hand_over_gain = {} is for [search].when = \"group_failed\"; set it to 0", gain);
+  }
+  if (config.learn.max_staleness > 0) {
+    bad_input(
+        "[search].hand_over_gain = {} needs [learn].max_staleness = 0: what a step decides by is known when the step "
+        "before it is done, and search that runs ahead begins earlier",
+        gain);
+  }
+}
+
 // Where rounds do not go with other tables.
 void check_rounds(const Config& config) {
   if (!config.rounds.on()) return;
@@ -229,6 +243,7 @@ void resolve(Config& config) {
   check(config.learn, config.credit);
   config.rounds = resolved(config.rounds, config.learn.steps);
   check_rounds(config);
+  check_hand_over(config);
   if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&
       config.credit.overlong_buffer > config.credit.response_budget) {
     bad_input(

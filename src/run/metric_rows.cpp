@@ -103,6 +103,7 @@ MetricsRow learner_row(int64_t step, const StepBatch& batch, const TrainStats& s
           {"skipped_steps", skipped_steps},
           {"skipped_updates", stats.skipped_updates},
           {"dropped_problems", batch.dropped},
+          {"hand_over_ratio", batch.hand_over_ratio},
           {"dropped_trajectories", rounds.dropped_trajectories},
           {"cached_trajectories", rounds.cached_trajectories},
           {"hard_problems", rounds.hard_problems},

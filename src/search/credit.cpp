@@ -18,8 +18,22 @@ double reward_of_leaf(const NodeRecord& node, const CreditParams& params) {
   return node.outcome == Outcome::kIncomplete ? params.incomplete_reward : -1.0;
 }
 
-bool by_values(const CreditParams& params) {
-  return params.credit == Credit::kSubtree || params.credit == Credit::kEdge;
+bool by_values(Credit credit) {
+  return credit == Credit::kSubtree || credit == Credit::kEdge;
+}
+
+Credit of_rollouts(const CreditParams& params) {
+  switch (params.rollout_credit) {
+    case RolloutCredit::kOutcome:
+      return Credit::kOutcome;
+    case RolloutCredit::kSubtree:
+      return Credit::kSubtree;
+    case RolloutCredit::kEdge:
+      return Credit::kEdge;
+    case RolloutCredit::kSame:
+      break;
+  }
+  return params.credit;
 }
 
 // Section 3: q̃ per node, the terminal's plain reward last (for a recorded one that is its q).
@@ -55,6 +69,15 @@ void CreditParams::describe(ConfigVisitor& v) {
        {"subtree", Credit::kSubtree},
        {"edge", Credit::kEdge},
        {"siblings", Credit::kSiblings}});
+  v.choice<RolloutCredit>({.key = "rollout_credit",
+                           .unit = "",
+                           .meaning = "score of a direct rollout's token: as credit says, or outcome, subtree or edge "
+                                      "where trees have another credit"},
+                          rollout_credit,
+                          {{"same", RolloutCredit::kSame},
+                           {"outcome", RolloutCredit::kOutcome},
+                           {"subtree", RolloutCredit::kSubtree},
+                           {"edge", RolloutCredit::kEdge}});
   v.field({.key = "epsilon_q",
            .unit = "",
            .meaning = "scale in q_max*tanh(q/epsilon_q), the node score (0: the plain q)",
@@ -99,20 +122,20 @@ void CreditParams::describe(ConfigVisitor& v) {
                       terminals, {{"recorded", Terminals::kRecorded}, {"all", Terminals::kAll}});
   v.field({.key = "merge_identical",
            .unit = "",
-           .meaning = "credit = subtree or edge: siblings with the same tokens share one value"},
+           .meaning = "subtree and edge: siblings with the same tokens share one value"},
           merge_identical);
   v.field({.key = "merge_prefixes",
            .unit = "",
-           .meaning = "credit = subtree or edge: direct rollouts become a tree by what their tokens have in common"},
+           .meaning = "subtree and edge: direct rollouts become a tree by what their tokens have in common"},
           merge_prefixes);
   v.field({.key = "skip_dead",
            .unit = "",
-           .meaning = "credit = subtree or edge: steps below a node without any correct terminal are left out of the "
+           .meaning = "subtree and edge: steps below a node without any correct terminal are left out of the "
                       "loss and its count of tokens (false: trained with advantage 0)"},
           skip_dead);
   v.field({.key = "value_prior",
            .unit = "terminals",
-           .meaning = "credit = subtree or edge: the parent's value enters a node's as so many terminals would "
+           .meaning = "subtree and edge: the parent's value enters a node's as so many terminals would "
                       "(m-estimate, Cestnik 1990)",
            .min = 0,
            .max = 1e6},
@@ -128,14 +151,21 @@ void CreditParams::describe(ConfigVisitor& v) {
 
 void check(const CreditParams& params) {
   const auto needs_values = [&](bool set, const char* key) {
-    if (set && !by_values(params)) {
-      bad_input("[learn].{} belongs to credit by values: set credit to \"subtree\" or \"edge\", or leave it out", key);
+    if (set && !by_values(params.credit) && !by_values(of_rollouts(params))) {
+      bad_input(
+          "[learn].{} belongs to credit by values: set credit or rollout_credit to \"subtree\" or \"edge\", or leave "
+          "it out",
+          key);
     }
   };
   needs_values(params.merge_identical, "merge_identical");
   needs_values(params.merge_prefixes, "merge_prefixes");
   needs_values(params.skip_dead, "skip_dead");
   needs_values(params.value_prior != 0, "value_prior");
+}
+
+Credit credit_for(const TreeRecord& record, const CreditParams& params) {
+  return record.kind == RecordKind::kRollouts ? of_rollouts(params) : params.credit;
 }
 
 CreditParams resolved(CreditParams credit, const SearchParams& search) {
@@ -220,16 +250,19 @@ std::vector<TrajectoryCredit> trajectories_of(const TreeRecord& record, const Cr
 std::vector<TrajectoryCredit> credit_of(const TreeRecord& record, const CreditParams& params) {
   std::vector<TrajectoryCredit> group = trajectories_of(record, params);
   const bool replay = record.kind == RecordKind::kReplay;
-  if (by_values(params) && !replay) {
-    credit_by_values(record, params, group);
+  const Credit credit = credit_for(record, params);
+  if (by_values(credit) && !replay) {
+    CreditParams values = params;
+    values.credit = credit;
+    credit_by_values(record, values, group);
     return group;
   }
-  const bool siblings = params.credit == Credit::kSiblings;
+  const bool siblings = credit == Credit::kSiblings;
   if (siblings && record.kind == RecordKind::kTree) {
     credit_by_siblings(record, params, group);
     return group;
   }
-  const bool outcome = (params.credit == Credit::kOutcome || siblings) && !replay;
+  const bool outcome = (credit == Credit::kOutcome || siblings) && !replay;
   std::vector<double> last_scores;
   for (TrajectoryCredit& trajectory : group) {
     if (outcome) {
@@ -266,8 +299,9 @@ bool is_uniform(const TreeRecord& record, const CreditParams& params) {
     ++total;
     if (outcome == Outcome::kCorrect) ++correct;
   };
-  const bool siblings = params.credit == Credit::kSiblings && record.kind == RecordKind::kTree;
-  if (params.terminals == Terminals::kRecorded && !by_values(params) && !siblings) {
+  const Credit credit = credit_for(record, params);
+  const bool siblings = credit == Credit::kSiblings && record.kind == RecordKind::kTree;
+  if (params.terminals == Terminals::kRecorded && !by_values(credit) && !siblings) {
     for (const RecordedLeaf& leaf : record.recorded) {
       if (leaf.dropped == Dropped::kNo) count(leaf.outcome);
     }

@@ -1,6 +1,9 @@
 // Credit: from a finished tree or group of rollouts to an advantage a token. Tree-GRPO, algorithm.md section 3, with
 // the deviations of section 6; and the value-based credit of experiments.md. Pure functions, all in double.
 //
+// With rollout_credit direct rollouts go by another credit than trees; below, `credit` is the one that a record goes
+// by.
+//
 // Direct rollouts (records of kind kRollouts) have no node values: under credit = "node" every token gets its rollout's
 // reward, group-relative, as the reference does where cached solutions take places among direct rollouts. Under
 // "outcome", and for direct rollouts under "siblings", what is not correct is −1, and the deviation is the sample's.
@@ -22,6 +25,8 @@
 namespace deepsearch {
 
 enum class Credit { kNode, kOutcome, kSubtree, kEdge, kSiblings };
+// Of direct rollouts where they are not credited as trees are.
+enum class RolloutCredit { kSame, kOutcome, kSubtree, kEdge };
 enum class AdvantageNorm { kNone, kMean, kMeanStd };
 enum class Terminals { kRecorded, kAll };
 // What is trained on where direct rollouts failed and a tree was grown ([search].when = "group_failed"): the tree's own
@@ -32,7 +37,8 @@ enum class Overlong { kNone, kPenalty, kFilter };
 // Keys of [learn] that say how trees become advantages.
 struct CreditParams {
   Credit credit = Credit::kNode;  // the paper's token_scores: node, outcome; beyond it: subtree, edge, siblings
-  double epsilon_q = 1.0;         // 0: the plain q instead of q_max·tanh(q/epsilon_q)
+  RolloutCredit rollout_credit = RolloutCredit::kSame;
+  double epsilon_q = 1.0;  // 0: the plain q instead of q_max·tanh(q/epsilon_q)
   double q_max = 1.0;
   Overlong overlong = Overlong::kPenalty;
   int64_t overlong_buffer = 4096;
@@ -51,6 +57,9 @@ struct CreditParams {
 
   void describe(ConfigVisitor& v);
 };
+
+// The credit that a record goes by: `credit`, or rollout_credit for direct rollouts.
+Credit credit_for(const TreeRecord& record, const CreditParams& params);
 
 // Throws bad_input for keys that have no effect beside the others.
 void check(const CreditParams& params);

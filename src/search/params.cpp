@@ -161,6 +161,13 @@ void describe_beyond_paper(ConfigVisitor& v, SearchParams& p) {
            .min = 1,
            .max = 65536},
           p.group);
+  v.field({.key = "hand_over_gain",
+           .unit = "",
+           .meaning = "when = group_failed: a tree only where one that is solved takes so many times fewer generated "
+                      "tokens than a mixed group of rollouts, measured as the run goes on; 0: always",
+           .min = 0,
+           .max = 1e6},
+          p.hand_over_gain);
   v.field({.key = "branch_rollouts",
            .unit = "rollouts",
            .meaning = "after a tree that found a solution: so many from a place on its way where some succeed and some "

@@ -51,6 +51,7 @@ struct SearchParams {
   bool stop_when_solved = false;
   When when = When::kAlways;    // group_failed: a tree only after all of a problem's direct rollouts failed
   int64_t group = 8;            // direct rollouts of a problem (when = group_failed or never)
+  double hand_over_gain = 0;    // kGroupFailed: schedule/hand_over.h; 0: always a tree
   int64_t branch_rollouts = 0;  // a group, after a tree that found a solution; 0: none
   double temperature = 1.0;
   double top_p = 1.0;

@@ -151,6 +151,10 @@ void check(const ClusterParams& params) {
     bad_input("[search].branch_rollouts = {}: a simulation has no rollouts from a solution's way; set it to 0",
               params.search.branch_rollouts);
   }
+  if (params.search.hand_over_gain > 0) {
+    bad_input("[search].hand_over_gain = {}: a simulation hands every failed group over; set it to 0",
+              params.search.hand_over_gain);
+  }
   const int64_t scale = params.workload.token_scale;
   if (params.search.step_tokens % scale != 0) {
     bad_input("[workload].token_scale = {} does not divide [search].step_tokens = {}", scale,

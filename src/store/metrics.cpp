@@ -67,6 +67,9 @@ const std::vector<Metric> kLearner = {
     {"uniform_fraction", "fraction", "of the trees whose recorded trajectories all have one reward"},
     {"skipped_steps", "steps", "steps without an update so far (nothing to learn, gradient not finite)"},
     {"skipped_updates", "updates", "of this step, their loss or gradient not finite"},
+    {"hand_over_ratio", "",
+     "tokens of a mixed group of rollouts over those of a solved tree, before the step ([search].hand_over_gain); −1: "
+     "unknown"},
     {"dropped_problems", "problems", "whose trees were too old by [learn].max_staleness"},
     {"staleness", "optimisation steps", "largest age of a policy that sampled a trained token"},
     {"staleness_mean", "optimisation steps", "mean age of the policies that sampled the trained tokens"},
@@ -163,6 +166,7 @@ const std::map<std::string, std::vector<std::string>> kTables = {
       "skipped_steps",
       "skipped_updates",
       "dropped_problems",
+      "hand_over_ratio",
       "staleness",
       "staleness_mean",
       "dropped_trajectories",

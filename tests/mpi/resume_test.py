@@ -195,6 +195,10 @@ ROUNDS = (
 VARIANTS = {
     "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
     "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
+    "hand over where it pays": (
+        *("search.when=group_failed", "search.group=2", "search.hand_over_gain=0.3", "learn.credit=siblings"),
+        *("learn.rollout_credit=edge", "learn.merge_prefixes=true", "learn.skip_dead=true"),
+    ),
     "branches": ("search.when=group_failed", "search.group=2", "search.branch_rollouts=4"),
     "unsharded": ("learn.shard_optimizer=false", "learn.epochs=2"),
     "rounds": ROUNDS,

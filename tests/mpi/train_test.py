@@ -156,6 +156,25 @@ def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
     assert weights_of(runs[0][1]) == weights_of(runs[1][1]) == weights_of(runs[2][1])
 
 
+def test_repeats_where_trees_do_not_pay_only_probes_are_handed_over(tmp_path):
+    keys = ("search.when=group_failed", "search.group=2", "search.hand_over_gain=1e6", "learn.steps=3")
+    runs = [train(tmp_path, ranks, *(f"--set={key}" for key in keys)) for ranks in (1, 3)]
+    assert [report.returncode for report, _ in runs] == [0, 0]
+    assert trees_of(runs[0][1]) == trees_of(runs[1][1])
+    grown = {1: set(), 2: set(), 3: set()}
+    for part in (runs[0][1] / "parts").glob("*.h5"):
+        with h5py.File(part, "r") as file:
+            table = {name: file["trees"][name][...] for name in ("kind", "step", "problem_index")}
+        for kind, step, place in zip(table["kind"], table["step"], table["problem_index"], strict=True):
+            if kind == 0:
+                grown[step].add(place)
+    assert len(grown[1]) > 4, "nothing is known of trees before the first ones"
+    assert grown[2] <= {0} and grown[3] <= {0}
+    with h5py.File(runs[0][1] / "run.h5", "r") as file:
+        ratios = list(file["metrics/learner/hand_over_ratio"][...])
+    assert ratios[0] == -1 and 0 < ratios[1] < 1e6
+
+
 def test_repeats_trees_do_not_depend_on_who_makes_their_steps(tmp_path):
     """Two problems for four ranks, in steps of one token: two of the ranks can only help."""
     steps = ["learn.problems=2", "learn.minibatch_problems=2", "search.step_tokens=1", "search.max_depth=24"]

@@ -366,6 +366,36 @@ TEST(CreditByValues, ComparesAllTerminalsWhateverIsTrained) {
   EXPECT_FALSE(is_uniform(record, params)) << "its values come from the wrong ones too";
 }
 
+// Each record goes as it would if its own credit were the only one.
+TEST(CreditByValues, RolloutsMayHaveACreditOfTheirOwn) {
+  TreeRecord tree = worked_tree();
+  TreeRecord rollouts = worked_tree();
+  rollouts.kind = RecordKind::kRollouts;
+  const auto advantages = [](const TreeRecord& record, const CreditParams& params) {
+    std::vector<double> all;
+    for (const auto& trajectory : credit_of(record, params)) {
+      all.insert(all.end(), trajectory.advantages.begin(), trajectory.advantages.end());
+    }
+    return all;
+  };
+  const std::pair<RolloutCredit, Credit> pairs[] = {{RolloutCredit::kOutcome, Credit::kOutcome},
+                                                    {RolloutCredit::kSubtree, Credit::kSubtree},
+                                                    {RolloutCredit::kEdge, Credit::kEdge}};
+  for (const Credit credit : {Credit::kNode, Credit::kSiblings, Credit::kEdge, Credit::kOutcome}) {
+    CreditParams alone;
+    alone.credit = credit;
+    for (const auto& [rollout_credit, same] : pairs) {
+      CreditParams params = alone;
+      params.rollout_credit = rollout_credit;
+      CreditParams only;
+      only.credit = same;
+      EXPECT_EQ(advantages(tree, params), advantages(tree, alone));
+      EXPECT_EQ(advantages(rollouts, params), advantages(rollouts, only));
+      EXPECT_EQ(credit_for(rollouts, params), same);
+    }
+  }
+}
+
 TEST(CreditByValues, KeysThatNeedItSaySo) {
   const auto refused = [](const auto& set) {
     CreditParams params;
@@ -374,7 +404,10 @@ TEST(CreditByValues, KeysThatNeedItSaySo) {
     EXPECT_THROW(check(params), Error);
     params.credit = Credit::kOutcome;
     EXPECT_THROW(check(params), Error);
+    params.rollout_credit = RolloutCredit::kEdge;
+    EXPECT_NO_THROW(check(params));
     params.credit = Credit::kEdge;
+    params.rollout_credit = RolloutCredit::kOutcome;
     EXPECT_NO_THROW(check(params));
   };
   refused([](CreditParams& params) { params.merge_identical = true; });

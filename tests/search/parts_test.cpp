@@ -131,7 +131,7 @@ TEST(SearchParams, DescribesEveryKeyOnceWithADefaultInRange) {
   SearchParams params;
   Lister lister;
   params.describe(lister);
-  EXPECT_EQ(33U, lister.keys.size());
+  EXPECT_EQ(34U, lister.keys.size());
   Lister setter;
   setter.set_to_last = true;
   params.describe(setter);

@@ -128,6 +128,7 @@ TEST(ClusterParams, WhatCannotBeSimulatedIsRefused) {
     return std::string();
   };
   EXPECT_THAT(complaint({"search.branch_rollouts=4"}), ::testing::HasSubstr("[search].branch_rollouts = 4"));
+  EXPECT_THAT(complaint({"search.hand_over_gain=2.0"}), ::testing::HasSubstr("[search].hand_over_gain = 2"));
   EXPECT_THAT(complaint({"workload.token_scale=100"}), ::testing::HasSubstr("does not divide [search].step_tokens"));
   EXPECT_THAT(complaint({"cluster.search_ranks=0"}), ::testing::HasSubstr("search_ranks"));
   EXPECT_THAT(complaint({"cluster.ranks=3"}), ::testing::HasSubstr("unknown key"));
