@@ -19,7 +19,7 @@ LIMIT_MB=60
 while [ $# -gt 0 ]; do
     case $1 in
     --build) BUILD=${2:?--build needs a folder} && shift 2 ;;
-    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) help_text && exit 0 ;;
     -*) die "unknown option '$1' (try --help)" ;;
     *) OUT=$1 && shift ;;
     esac

@@ -13,6 +13,9 @@ die() {
     exit 1
 }
 
+# The comment that the calling script begins with.
+help_text() { awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"; }
+
 cores() { nproc 2>/dev/null || echo 1; }
 
 # The program of this checkout, or of the installed tree that this file lies in.
@@ -25,17 +28,47 @@ program_here() {
     fi
 }
 
-# run_ranks N COMMAND…: N ranks on this machine. Ranks may outnumber cores, so they yield while they wait, use one
-# thread each unless told otherwise.
+# launcher N: fills LAUNCH with what starts N ranks on this machine, nothing for one. Ranks may outnumber cores, so they
+# yield while they wait.
+launcher() {
+    LAUNCH=()
+    [ "$1" -gt 1 ] || return 0
+    if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+    LAUNCH=(mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 --mca btl_base_warn_component_unused 0 -n "$1")
+}
+
+# run_ranks N COMMAND…: N ranks, with a bar of progress where a person watches.
 run_ranks() {
-    local n=$1
+    launcher "$1"
     shift
-    if [ "$(id -u)" = 0 ]; then
-        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-    fi
     if [ -z "${DEEPSEARCH_PROGRESS:-}" ] && [ -t 1 ]; then export DEEPSEARCH_PROGRESS=bar; fi
-    mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
-        --mca btl_base_warn_component_unused 0 -n "$n" "$@"
+    ${LAUNCH[@]+"${LAUNCH[@]}"} "$@"
+}
+
+# attempt_here VERB PREFIX ARGUMENTS…: `deepsearch VERB CONFIG`, or on with what is there, in PREFIX and the
+# configuration's name; the arguments are those of jobs/train.sh and jobs/evaluate.sh.
+attempt_here() {
+    local verb=$1 prefix=$2 config=${3:-} run='' ranks=1 more=()
+    case $config in
+    '' | -h | --help) help_text && exit 0 ;;
+    -*) die "the configuration comes first (try --help)" ;;
+    esac
+    shift 3
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --run) run=${2:?--run needs a folder} && shift 2 ;;
+        --ranks) ranks=${2:?--ranks needs a number} && shift 2 ;;
+        *) more+=("$1") && shift ;;
+        esac
+    done
+    case $ranks in '' | *[!0-9]* | 0) die "--ranks $ranks: a whole number from 1 on is wanted" ;; esac
+    run=${run:-$prefix$(basename "$config" .toml)}
+    DEEPSEARCH=${DEEPSEARCH:-$(program_here)}
+    [ -x "$DEEPSEARCH" ] || die "$DEEPSEARCH: no such program; build it (INSTALL.md) or set DEEPSEARCH"
+    "$DEEPSEARCH" config "$config" >/dev/null
+    launcher "$ranks"
+    exec "$REPO/slurm/attempt.sh" "$run" ${LAUNCH[@]+"${LAUNCH[@]}"} "$DEEPSEARCH" "$verb" "$config" --run "$run" \
+        --resume ${more[@]+"${more[@]}"}
 }
 
 # build PRESET TARGET [CMAKE OPTIONS…]: configure when needed, then build ("all": the tests too).

@@ -16,7 +16,7 @@ while [ $# -gt 0 ]; do
     --quick) QUICK=1 && shift ;;
     --out) OUT=$(realpath -m "${2:?--out needs a folder}") && shift 2 ;;
     --at-once) AT_ONCE=${2:?--at-once needs a number} && shift 2 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) help_text && exit 0 ;;
     *) die "unknown option '$1' (try --help)" ;;
     esac
 done
@@ -28,12 +28,11 @@ if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_RO
 HEADLINE=$REPO/configs/headline
 mkdir -p "$OUT/points" "$OUT/tuning" "$OUT/rates" "$OUT/log"
 
-SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 5e-4 1e-3" TARGETS=0.002,0.005,0.01,0.02,0.04,0.08,0.2,0.25 PROBLEMS=64 LIMIT=400000
-BUDGET=() # the config's
+SIZES="8 12 16 20 24" SEEDS="1 2 3" RATES="2e-4 3e-4 5e-4" PROBLEMS=64 LIMIT=400000
+TARGETS=0.002,0.003,0.005,0.01,0.02,0.04,0.08,0.2,0.25,0.3,0.35,0.5
 METHODS="ours branch dapo control published"
 if [ -n "$QUICK" ]; then
-    SIZES="8 16" SEEDS=1 RATES=1e-3 PROBLEMS=16 LIMIT=50000 METHODS="ours dapo"
-    BUDGET=(--set learn.budget_amount=1e6)
+    SIZES="8 16" SEEDS=1 RATES=5e-4 PROBLEMS=16 LIMIT=50000 METHODS="ours dapo"
 fi
 
 # base NAME: its base policy, once.
@@ -61,10 +60,25 @@ export OUT
 # Lines of options, one a point, at most AT_ONCE at a time.
 points() { xargs -P "$AT_ONCE" -d '\n' -I '{}' bash -c 'point {}'; }
 
+# The rarer success is, the more it takes until both sides learn, or provably do not.
+budget() { # TASK SIZE
+    if [ -n "$QUICK" ]; then
+        echo 1e6
+    elif [ "$1" != bag ]; then
+        echo 3e6
+    elif [ "$2" -le 12 ]; then
+        echo 10e6
+    elif [ "$2" -le 16 ]; then
+        echo 20e6
+    else
+        echo 40e6
+    fi
+}
+
 line() { # FOLDER METHOD TASK SIZE SEED [RATE]
     local rate=
     if [ -n "${6:-}" ]; then rate="--set learn.optimizer.lr=$6"; fi
-    echo "'$OUT/$1' '$HEADLINE/$3-$2.toml' --set task.sizes=[$4] --set run.seed=$5 --set model.path='$OUT/base-$3' $rate ${BUDGET[*]}"
+    echo "'$OUT/$1' '$HEADLINE/$3-$2.toml' --set task.sizes=[$4] --set run.seed=$5 --set model.path='$OUT/base-$3' $rate --set learn.budget_amount=$(budget "$3" "$4")"
 }
 
 ANALYSE=(env "PYTHONPATH=$REPO/analysis" "$VENV/bin/python" -m deepsearch_analysis)

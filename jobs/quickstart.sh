@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --seed) SEED=${2:?--seed needs a number} && shift 2 ;;
     --run) RUN=${2:?--run needs a folder} && shift 2 ;;
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) help_text && exit 0 ;;
     *) die "unknown option '$1' (try --help)" ;;
     esac
 done

@@ -17,7 +17,7 @@ while [ $# -gt 0 ]; do
     --ranks) RANKS=${2:?--ranks needs a number} && shift 2 ;;
     --out) OUT=$(realpath -m "${2:?--out needs a folder}") && shift 2 ;;
     --base) BASE=$(realpath "${2:?--base needs a model folder}") && shift 2 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) help_text && exit 0 ;;
     *) die "unknown option '$1' (try --help)" ;;
     esac
 done

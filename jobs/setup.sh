@@ -25,7 +25,7 @@ for arg in "$@"; do
     --with-slurm) SLURM=1 ;;
     --check) CHECK=1 ;;
     -h | --help)
-        sed -n '2,15s/^# \{0,1\}//p' "$0"
+        help_text
         exit 0
         ;;
     *) die "unknown option '$arg' (try --help)" ;;

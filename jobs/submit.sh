@@ -11,7 +11,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 case ${1:-} in
-'' | -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+'' | -h | --help) help_text && exit 0 ;;
 -*) die "the configuration comes first (try --help)" ;;
 esac
 CONFIG=$1
