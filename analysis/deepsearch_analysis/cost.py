@@ -144,7 +144,7 @@ def ratio_table(runs: Sequence[Learning], ours: str, targets: Sequence[float]) -
         if not mine:
             raise RunError(f"{problems}: no run of method {ours!r}; there are {sorted({r.method for r in own})}")
         for target in targets:
-            if target <= base_pass_rate(own):
+            if target <= max(run.pass_at_1[0] for run in own):  # a run that begins there has reached nothing
                 continue
             here = [cost_to(run.costs, run.pass_at_1, target) for run in mine]
             for method in sorted({run.method for run in own} - {ours}):

@@ -79,6 +79,16 @@ def test_a_table_of_methods_in_the_order_of_difficulty() -> None:
         cost.ratio_table(runs, "best", [0.1])
 
 
+def test_what_one_seed_begins_with_is_no_target() -> None:
+    runs = [
+        learning(method, seed, [0, 1e6, 4e6], [0.004 * seed, 0.02, 0.04], "bag 12")
+        for method in ("ours", "dapo")
+        for seed in (1, 2)
+    ]
+    table = cost.ratio_table(runs, "ours", [0.005, 0.008, 0.01])  # seed 2 starts at 0.008
+    assert list(table["accuracy"]) == [0.01] and str(table["ratio"].iloc[0]) == "1.00"
+
+
 def test_tuning_takes_the_highest_target_then_the_least_cost_then_the_end() -> None:
     slow = learning("dapo", 1, [0, 4e6, 9e6], [0.0, 0.1, 0.3])
     fast = learning("dapo", 1, [0, 1e6, 9e6], [0.0, 0.1, 0.15])
