@@ -76,9 +76,11 @@ def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> 
         nothing(figure.add_axes((0.05, 0.1, 0.9, 0.8)), theme, "no accuracy above the base policy's")
         return
     targets = sorted(set(table["accuracy"]))
-    ramp = theme.q_map()
+    ramp = mpl.colormaps["viridis"]
+    lines = {}  # of the legend, beside the panels: inside it would lie on curves
+    width = 0.86 / len(methods)
     for place, method in enumerate(methods):
-        axes = figure.add_axes((0.06 + 0.94 / len(methods) * place, 0.2, 0.94 / len(methods) - 0.06, 0.58))
+        axes = figure.add_axes((0.05 + width * place, 0.2, width - 0.06, 0.58))
         for number, target in enumerate(targets):
             own = table[(table["method"] == method) & (table["accuracy"] == target)].sort_values("base Pass@1")
             own = own[[r.kind != "open" for r in own["ratio"]]]
@@ -86,8 +88,8 @@ def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> 
                 continue
             x = own["base Pass@1"].clip(lower=1e-5)
             y = np.array([r.value for r in own["ratio"]])
-            colour = ramp(0.15 + 0.8 * number / max(len(targets) - 1, 1))
-            axes.plot(x, y, "-o", color=colour, label=f"to {target:g}", markersize=4)
+            colour = ramp(0.05 + 0.8 * number / max(len(targets) - 1, 1))
+            lines[target] = axes.plot(x, y, "-o", color=colour, label=f"to {target:g}", markersize=4)[0]
             for at, value, single in zip(x, y, own["ratio"], strict=True):
                 axes.plot([at, at], [single.low, single.high], color=colour, lw=1)
                 if single.kind == "at least":
@@ -99,8 +101,13 @@ def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> 
             axis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.set_minor_formatter(lambda _value, _: "")
         axes.set_xlabel("Pass@1 of the base policy")
-        axes.legend(frameon=False, fontsize=8)
         title(axes, theme, f"cost of {method} over {ours}", "to the same held-out Pass@1; bars: seeds, arrows: or more")
+    figure.legend(
+        handles=[lines[target] for target in sorted(lines)],
+        loc="center left",
+        bbox_to_anchor=(0.89, 0.5),
+        frameon=False,
+    )
 
 
 def write_cost(runs: Sequence[Learning], ours: str, targets: Sequence[float], out: Path) -> list[Path]:

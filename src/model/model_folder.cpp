@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/memory.h"
 #include "model/generation_config.h"
+#include "model/json_reader.h"
 #include "model/safetensors.h"
 #include "model/shard_index.h"
 #include "model/weights.h"
@@ -71,7 +72,7 @@ class WeightFiles {
         shard = files_.back().get();
       }
       if (!shard->entries().contains(tensor)) {
-        bad_input("{}: tensor \"{}\" is said to be in {}, which does not hold it", where_, tensor, file);
+        bad_input("{}: tensor {} is said to be in {}, which does not hold it", where_, shown(tensor), file);
       }
       file_of_[tensor] = shard;
     }
@@ -79,7 +80,7 @@ class WeightFiles {
       for (const auto& [tensor, entry] : shard->entries()) {
         const auto found = index.find(tensor);
         if (found == index.end() || found->second != file) {
-          bad_input("{}: tensor \"{}\" is in {}, but the index {}", where_, tensor, file,
+          bad_input("{}: tensor {} is in {}, but the index {}", where_, shown(tensor), file,
                     found == index.end() ? "does not name it" : "puts it into " + found->second);
         }
       }
@@ -198,8 +199,8 @@ class FolderSource final : public WeightSource {
         check_same_values(*embedding.file, embedding.stored, *file, file->view(kHead, expected.front().shape));
         continue;
       }
-      bad_input("{}: tensor \"{}\" does not belong to the model that config.json describes ({} tensors, expected {})",
-                file->path().string(), name, files_.file_of().size(), tensors_.size());
+      bad_input("{}: tensor {} does not belong to the model that config.json describes ({} tensors, expected {})",
+                file->path().string(), shown(name), files_.file_of().size(), tensors_.size());
     }
   }
 

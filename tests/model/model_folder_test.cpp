@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<float> values_of(const WeightSource& source) {
   std::vector<float> all;
@@ -235,6 +236,10 @@ TEST_F(ShardedFolder, NamesEveryContradiction) {
   wrong = index;
   wrong["weight_map"]["extra"] = first;
   EXPECT_THAT(error_with(wrong), AllOf(HasSubstr("extra"), HasSubstr(first)));
+  wrong = index;
+  wrong["weight_map"].erase("extra");
+  wrong["weight_map"]["ex\ntra"] = first;
+  EXPECT_THAT(error_with(wrong), AllOf(HasSubstr("\"ex\\ntra\""), Not(HasSubstr("\n")))) << "one line";
   wrong = index;
   wrong["weight_map"]["extra"] = "absent.safetensors";
   EXPECT_THAT(error_with(wrong), HasSubstr("absent.safetensors"));
