@@ -69,13 +69,13 @@ start() {
     watch=$!
 }
 # An srun that knows of a failed rank ends the others and itself. Of the two steps of a heterogeneous job it sometimes
-# misses the end of one and waits for ever, the nodes with it.
+# misses the end of one and waits for ever, the nodes with it; so it does when one of the two could not be launched.
 end_stuck_srun() {
     local waited=0 patience=${DEEPSEARCH_SRUN_PATIENCE:-40}
     trap - USR1 USR2 TERM INT
     while kill -0 "$1" 2>/dev/null; do
         sleep 2
-        if tail -c 65536 "$attempt/output.txt" | grep -aqE '^srun: (error: .*: (Exited|Killed|Terminated)|Force Terminated)'; then
+        if tail -c 65536 "$attempt/output.txt" | grep -aqE '^srun: (error: .*: (Exited|Killed|Terminated)|error: Application launch failed|Force Terminated)'; then
             waited=$((waited + 2))
         fi
         if [ $waited -gt "$patience" ]; then

@@ -73,15 +73,16 @@ def test_the_rank_that_ends_first_tells_the_exit_code(tmp_path, first, code):
     assert (tmp_path / "run/log/attempt-1/exit").read_text().split()[0] == str(code)
 
 
-def test_an_srun_that_does_not_end_is_killed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("said", ["n2: task 0: Killed", "Application launch failed: Invalid argument"])
+def test_an_srun_that_does_not_end_is_killed(tmp_path, monkeypatch, said):
     """Its ranks have failed, as it says itself: the job does not wait for its time limit."""
     job = {"SLURM_JOB_ID": "1", "SLURM_JOB_END_TIME": "1", "DEEPSEARCH_REQUEUE": "0", "DEEPSEARCH_SRUN_PATIENCE": "2"}
     for name, value in job.items():
         monkeypatch.setenv(name, value)
-    words = ("bash", "-c", "echo 'srun: error: n2: task 0: Killed'; sleep 600; sleep 600")
+    words = ("bash", "-c", f"echo 'srun: error: {said}'; sleep 600; sleep 600")
     report = run(REPO / "slurm/attempt.sh", tmp_path / "run", *words, code=137)
     assert "srun has not ended 2 s after ranks failed" in report.stdout
-    assert "task 0: Killed" in (tmp_path / "run/log/attempt-1/exit").read_text()
+    assert said in (tmp_path / "run/log/attempt-1/exit").read_text()
 
 
 def test_a_sweep_here_with_a_point_that_fails_and_is_retried(tmp_path, warm):
