@@ -16,12 +16,13 @@ struct OfOneProblem {
   const TreeRecord* branch = nullptr;
 };
 
-// The record that teaches.
-TreeRecord chosen(const OfOneProblem& records, const CreditParams& credit) {
+// The record that teaches. Not a copy: a step of many waves looks at all of its records after each of them. `made`
+// holds it where it is none of them.
+const TreeRecord& chosen(const OfOneProblem& records, const CreditParams& credit, TreeRecord& made) {
   const auto& [tree, group, branch] = records;
   if (branch != nullptr) return *branch;
   const bool rescued = credit.rescue == Rescue::kGroup && tree != nullptr && group != nullptr;
-  if (rescued) return rescued_group(*group, *tree);
+  if (rescued) return made = rescued_group(*group, *tree);
   return tree != nullptr ? *tree : *group;
 }
 
@@ -38,12 +39,13 @@ StepBatch choose_batch(const std::vector<TreeRecord>& records, int64_t wanted, c
   }
   StepBatch batch;
   for (const auto& [key, of_problem] : by_problem) {
-    TreeRecord record = chosen(of_problem, credit);
+    TreeRecord made;
+    const TreeRecord& record = chosen(of_problem, credit, made);
     ++batch.seen;
     if (has_correct(record)) ++batch.solved;
     if (is_uniform(record, credit)) ++batch.uniform;
     const bool room = static_cast<int64_t>(batch.trees.size()) < wanted;
-    if (room && teaches(record, credit)) batch.trees.push_back(std::move(record));
+    if (room && teaches(record, credit)) batch.trees.push_back(record);
   }
   return batch;
 }

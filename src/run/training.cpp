@@ -47,6 +47,7 @@ Training::Training(const Config& config, const Language& language, const Problem
       store_(store),
       rounds_(rounds),
       state_(std::move(state)),
+      hand_over_(config.search.hand_over_gain, state_.hand_over),
       finished_(std::move(finished)),
       weights_(std::make_shared<const ModelWeights>(trainer.weights())),
       first_step_(state_.step),
@@ -199,10 +200,9 @@ bool Training::one_step() {
   seconds.logging = store_.seconds_spent() - logged_;
   logged_ = store_.seconds_spent();
   seconds.checkpoint = std::exchange(checkpoint_seconds_, 0);
-  HandOver hand_over(config_.search.hand_over_gain, state_.hand_over);
-  batch.hand_over_ratio = hand_over.ratio();
-  hand_over.step_done(grown);
-  state_.hand_over = hand_over.tally();
+  batch.hand_over_ratio = hand_over_.ratio();
+  hand_over_.step_done(grown);
+  state_.hand_over = hand_over_.tally();
   const RoundsRow rounds = rounds_ != nullptr ? rounds_->step_done(state_.step, grown) : RoundsRow();
   report_step(batch, stats, seconds, rounds);
   remember(std::move(grown));
@@ -317,10 +317,8 @@ AssignMessage::Item Training::make_item(int64_t problem, TreeKey key) {
   AssignMessage::Item item;
   item.key = key;
   item.work = work_of(config_.search.when);
-  if (item.work == AssignMessage::Work::kHandOver &&
-      !HandOver(config_.search.hand_over_gain, state_.hand_over).wanted(key.problem_index)) {
-    item.work = AssignMessage::Work::kGroup;
-  }
+  const bool in_vain = item.work == AssignMessage::Work::kHandOver && !hand_over_.wanted(key.problem_index);
+  if (in_vain) item.work = AssignMessage::Work::kGroup;
   item.samples = config_.search.group;
   item.temperature = config_.search.temperature;
   item.top_p = config_.search.top_p;

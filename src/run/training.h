@@ -44,6 +44,7 @@
 #include "run/spending.h"
 #include "run/time_budget.h"
 #include "run/tree_stream.h"
+#include "schedule/hand_over.h"
 #include "store/run_writer.h"
 
 namespace deepsearch {
@@ -108,6 +109,7 @@ class Training {
   RunWriter& store_;
   RoundsDriver* rounds_;
   RunState state_;          // at the last step boundary; `elapsed` when this attempt began
+  HandOver hand_over_;      // of the steps so far
   FinishedTrees finished_;  // by an earlier attempt, not used yet
   // Current policy; the coordinator may still be sending it.
   std::shared_ptr<const ModelWeights> weights_;

@@ -28,7 +28,7 @@ class HandOver {
 
   // `gain`: how many times fewer tokens a tree has to take; 0: every failed group is handed over.
   explicit HandOver(double gain) : gain_(gain) {}
-  HandOver(double gain, const Tally& tally) : gain_(gain), tally_(tally) {}
+  HandOver(double gain, const Tally& of_steps_before) : gain_(gain), tally_(of_steps_before) {}
 
   // For the problem at `place` of a step.
   bool wanted(int64_t place) const;

@@ -103,19 +103,18 @@ TreeRecord BranchRollouts::finish() {
   for (const int32_t id : order) {
     if (nodes()[id].terminal) back_up(id);
   }
-  std::vector<int32_t> number;
-  TreeRecord group = begin_record(static_cast<int32_t>(leaves_.size()), order, number);
+  Draft group = begin_record(static_cast<int32_t>(leaves_.size()), order);
   for (int32_t depth = 1; depth <= place_; ++depth) {
-    group.nodes[static_cast<size_t>(number[static_cast<size_t>(trunk_[static_cast<size_t>(depth)])])].given = true;
+    const int32_t number = group.number[static_cast<size_t>(trunk_[static_cast<size_t>(depth)])];
+    group.record.nodes[static_cast<size_t>(number)].given = true;
   }
   std::vector<int32_t> chosen = leaves_.at(place_);
   std::erase(chosen, -1);
   const bool none_succeeds = std::none_of(chosen.begin(), chosen.end(),
                                           [&](int32_t leaf) { return nodes()[leaf].outcome == Outcome::kCorrect; });
   if (none_succeeds) chosen.push_back(trunk_.back());
-  for (const int32_t leaf : chosen) record(group, leaf, number);
-  record_stop(group);
-  return group;
+  for (const int32_t leaf : chosen) add_trajectory(group, leaf);
+  return end_record(std::move(group));
 }
 
 }  // namespace deepsearch

@@ -28,4 +28,15 @@ Judgement judge(const Verifier& verifier, const Problem& problem, const SearchPa
   return judgement;
 }
 
+void judge_node(NodeStore& nodes, int32_t id, const Verifier& verifier, const Problem& problem,
+                const SearchParams& params) {
+  Node& node = nodes[id];
+  const std::vector<Token> response = nodes.response(id);
+  const Judgement judgement = judge(verifier, problem, params, response, node.step.finish, node.depth);
+  node.terminal = judgement.terminal;
+  node.dead = judgement.dead;
+  node.outcome = judgement.outcome;
+  node.reward = judgement.reward;
+}
+
 }  // namespace deepsearch

@@ -8,6 +8,7 @@
 #include "data/step.h"
 #include "data/tokens.h"
 #include "data/verdict.h"
+#include "search/node_store.h"
 #include "search/params.h"
 #include "verify/verifier.h"
 
@@ -27,6 +28,10 @@ struct Judgement {
 // one even when it carries the end-of-sequence token.
 Judgement judge(const Verifier& verifier, const Problem& problem, const SearchParams& params, TokenSpan response,
                 Finish finish, int32_t depth);
+
+// The same of a node that is in place, written into it.
+void judge_node(NodeStore& nodes, int32_t id, const Verifier& verifier, const Problem& problem,
+                const SearchParams& params);
 
 // +1 correct, incomplete_reward incomplete, −1 anything else.
 double reward_of(Outcome outcome, const SearchParams& params);

@@ -70,12 +70,7 @@ void RolloutEpisode::take_child(int32_t id, int32_t parent, Step step, int32_t r
   Node& node = nodes_.fill(id, parent, std::move(step));
   node.created = node.depth - 1;
   node.made_by_rank = rank;
-  const std::vector<Token> response = nodes_.response(id);
-  const Judgement judgement = judge(verifier_, problem_, params_, response, node.step.finish, node.depth);
-  node.terminal = judgement.terminal;
-  node.dead = judgement.dead;
-  node.outcome = judgement.outcome;
-  node.reward = judgement.reward;
+  judge_node(nodes_, id, verifier_, problem_, params_);
   if (node.terminal) {
     ended(id);
   } else {
@@ -95,31 +90,31 @@ void RolloutEpisode::back_up(int32_t leaf) {
   }
 }
 
-TreeRecord RolloutEpisode::begin_record(int32_t iterations, const std::vector<int32_t>& order,
-                                        std::vector<int32_t>& number) {
-  TreeRecord record;
-  record.kind = kind_;
-  record.key = key_;
-  record.problem = std::move(problem_);
-  record.stop_reason = stop_;
-  record.iterations = iterations;
-  record.tokens_generated = tokens_generated_;
-  record.tokens_prefilled = tokens_prefilled_;
-  number = nodes_.write(order, record);
-  return record;
+RolloutEpisode::Draft RolloutEpisode::begin_record(int32_t iterations, const std::vector<int32_t>& order) {
+  Draft draft;
+  draft.record.kind = kind_;
+  draft.record.key = key_;
+  draft.record.problem = std::move(problem_);
+  draft.record.stop_reason = stop_;
+  draft.record.iterations = iterations;
+  draft.record.tokens_generated = tokens_generated_;
+  draft.record.tokens_prefilled = tokens_prefilled_;
+  draft.number = nodes_.write(order, draft.record);
+  return draft;
 }
 
-void RolloutEpisode::record(TreeRecord& record, int32_t leaf, const std::vector<int32_t>& number) const {
+void RolloutEpisode::add_trajectory(Draft& draft, int32_t leaf) const {
   const Node& node = nodes_[leaf];
-  record.recorded.push_back({.leaf = number[static_cast<size_t>(leaf)],
-                             .reward = node.reward,
-                             .entropy = node.trajectory_entropy(),
-                             .outcome = node.outcome,
-                             .leftover = false});
+  draft.record.recorded.push_back({.leaf = draft.number[static_cast<size_t>(leaf)],
+                                   .reward = node.reward,
+                                   .entropy = node.trajectory_entropy(),
+                                   .outcome = node.outcome,
+                                   .leftover = false});
 }
 
-void RolloutEpisode::record_stop(TreeRecord& record) const {
-  record.events.push_back({record.iterations, EventKind::kStop, -1, static_cast<double>(stop_)});
+TreeRecord RolloutEpisode::end_record(Draft draft) const {
+  draft.record.events.push_back({draft.record.iterations, EventKind::kStop, -1, static_cast<double>(stop_)});
+  return std::move(draft.record);
 }
 
 }  // namespace deepsearch

@@ -38,10 +38,14 @@ class RolloutEpisode : public Episode {
   virtual void ended(int32_t leaf) = 0;  // a rollout's last node
   virtual void all_ended() = 0;          // nothing is waited for: sets stop_, or puts more into waiting_
 
-  // The record without recorded trajectories; `order` as NodeStore::write has it, `number` its result.
-  TreeRecord begin_record(int32_t iterations, const std::vector<int32_t>& order, std::vector<int32_t>& number);
-  void record(TreeRecord& record, int32_t leaf, const std::vector<int32_t>& number) const;
-  void record_stop(TreeRecord& record) const;
+  // A record without recorded trajectories, and the numbers that its nodes got: see NodeStore::write.
+  struct Draft {
+    TreeRecord record;
+    std::vector<int32_t> number;
+  };
+  Draft begin_record(int32_t iterations, const std::vector<int32_t>& order);
+  void add_trajectory(Draft& draft, int32_t leaf) const;
+  TreeRecord end_record(Draft draft) const;
   void back_up(int32_t leaf);  // its reward, along its path
 
   const int32_t n_;

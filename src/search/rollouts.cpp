@@ -39,11 +39,9 @@ TreeRecord Rollouts::finish() {
     return std::tie(nodes()[a].depth, rollout[static_cast<size_t>(a)]) <
            std::tie(nodes()[b].depth, rollout[static_cast<size_t>(b)]);
   });
-  std::vector<int32_t> number;
-  TreeRecord group = begin_record(deepest, order, number);
-  for (const int32_t leaf : leaves_) record(group, leaf, number);
-  record_stop(group);
-  return group;
+  Draft group = begin_record(deepest, order);
+  for (const int32_t leaf : leaves_) add_trajectory(group, leaf);
+  return end_record(std::move(group));
 }
 
 }  // namespace deepsearch

@@ -109,7 +109,7 @@ std::vector<int32_t> Tree::absorb(Chosen& chosen) {
     Node& node = nodes_.fill(id, chosen.node, std::move(step));
     node.created = iterations_;
     node.made_by_rank = expansion.made_by_rank;
-    judge_child(id);
+    judge_node(nodes_, id, verifier_, problem_, params_);
     children.push_back(id);
   }
   Node& parent = nodes_[chosen.node];
@@ -124,16 +124,6 @@ std::vector<int32_t> Tree::absorb(Chosen& chosen) {
   }
   log_event(EventKind::kExpand, chosen.node, static_cast<double>(children.size()));
   return children;
-}
-
-void Tree::judge_child(int32_t id) {
-  Node& node = nodes_[id];
-  const std::vector<Token> response = nodes_.response(id);
-  const Judgement judgement = judge(verifier_, problem_, params_, response, node.step.finish, node.depth);
-  node.terminal = judgement.terminal;
-  node.dead = judgement.dead;
-  node.outcome = judgement.outcome;
-  node.reward = judgement.reward;
 }
 
 // illegal = "prune": dead children count for nothing beside one that is alive or correct.

@@ -59,7 +59,6 @@ class Tree : public Episode {
   void take_waves();
   void iterate(Chosen& chosen);
   std::vector<int32_t> absorb(Chosen& chosen);
-  void judge_child(int32_t id);
   void mark_pruned(std::span<const int32_t> children);
   std::vector<TerminalCandidate> unrecorded_terminals(std::span<const int32_t> children) const;
   void visit(std::span<const int32_t> children);
