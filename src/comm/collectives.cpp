@@ -34,13 +34,6 @@ std::string why_no_nccl([[maybe_unused]] World& world, [[maybe_unused]] MpiColle
 
 }  // namespace
 
-Transport parse_transport(const std::string& name) {
-  if (name == "auto") return Transport::kAuto;
-  if (name == "mpi") return Transport::kMpi;
-  if (name == "nccl") return Transport::kNccl;
-  bad_input("[ranks].transport = '{}': it is auto, mpi or nccl", name);
-}
-
 std::unique_ptr<Collectives> make_learner_collectives(World& world, Transport transport) {
   auto group = std::make_unique<MpiCollectives>(world);
   if (transport == Transport::kMpi) return group;

@@ -78,9 +78,6 @@ inline void Transfer::wait() {
 
 enum class Transport { kAuto, kMpi, kNccl };
 
-// "auto", "mpi", "nccl"; anything else: bad_input.
-Transport parse_transport(const std::string& name);
-
 // Over the learner ranks of `world` (roles assigned; collective over the learners, only they may call). kAuto takes
 // NCCL when every learner rank sees a GPU that no other learner has; callers whose buffers lie on the host ask for
 // kMpi. NCCL makes gpu_of(world) (comm/gpu.h) the current device. kNccl where it cannot be (no GPU, shared GPUs, built

@@ -74,12 +74,6 @@ pid_t start_program(const std::vector<std::string>& words, const std::vector<std
   return child;
 }
 
-Ended wait_for_any() {
-  int status = 0;
-  const pid_t id = waitpid(-1, &status, 0);
-  return {.id = id, .code = id > 0 ? exit_code(status) : 0};
-}
-
 bool is_program(const std::string& name) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);

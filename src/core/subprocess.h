@@ -19,13 +19,6 @@ Finished run_program(const std::vector<std::string>& words);
 // The same without waiting, output where ours goes; the process id.
 pid_t start_program(const std::vector<std::string>& words, const std::vector<std::string>& environment = {});
 
-// Waits for any child; its id and exit code as above. id -1: a signal came first, or there is none.
-struct Ended {
-  pid_t id = -1;
-  int code = 0;
-};
-Ended wait_for_any();
-
 bool is_program(const std::string& name);  // found in PATH
 
 // For a shell: as it is where that is safe, else in single quotes.

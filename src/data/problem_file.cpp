@@ -235,14 +235,6 @@ std::vector<ProblemRow> read_problem_file(const std::filesystem::path& path) {
   return parse_problem_file(read_file(path, kMaxProblemFileBytes), path.string());
 }
 
-std::vector<Problem> read_problems(const std::vector<std::filesystem::path>& paths) {
-  std::vector<Problem> problems;
-  for (const std::filesystem::path& path : paths) {
-    for (ProblemRow& row : read_problem_file(path)) problems.push_back(std::move(row.problem));
-  }
-  return problems;
-}
-
 std::string format_problem(const ProblemRow& row) {
   Json json = {{kKeys[kId], row.problem.id},
                {kKeys[kSource], row.problem.source},

@@ -40,10 +40,6 @@ std::vector<ProblemRow> read_problem_file(const std::filesystem::path& path);
 // The same from text; `name` stands for the file in messages.
 std::vector<ProblemRow> parse_problem_file(std::string_view text, const std::string& name);
 
-// The problems alone, of one file or of several one after another. An id may come back in another file: what names a
-// problem across files is its key.
-std::vector<Problem> read_problems(const std::vector<std::filesystem::path>& paths);
-
 // Whole or not at all (core/files.h). Rows that could not be read back are refused (bad_input).
 void write_problem_file(const std::filesystem::path& path, std::span<const ProblemRow> rows);
 

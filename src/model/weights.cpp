@@ -131,20 +131,4 @@ std::vector<float> flatten(const ModelWeights& weights) {
   return values;
 }
 
-void unflatten(const std::vector<float>& values, ModelWeights& weights) {
-  const int64_t count = parameter_count(weights.config);
-  if (values.size() != static_cast<size_t>(count)) {
-    failure("unflatten: {} values for a model of {} parameters", values.size(), count);
-  }
-  // The tensors are made anew, so a ModelWeights that holds only its config may be filled.
-  std::vector<HostTensor> tensors;
-  auto next = values.begin();
-  for (TensorShape& expected : expected_tensors(weights.config)) {
-    const auto end = next + element_count(expected.shape);
-    tensors.push_back({std::move(expected.name), std::move(expected.shape), std::vector<float>(next, end)});
-    next = end;
-  }
-  weights.tensors = std::move(tensors);
-}
-
 }  // namespace deepsearch

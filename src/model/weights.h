@@ -80,9 +80,8 @@ std::vector<TensorShape> expected_tensors(const ModelConfig& config);
 // norms; a pure function of (config, seed). bad_input when it does not fit into memory.
 ModelWeights fresh_weights(const ModelConfig& config, uint64_t seed);
 
-// All values in expected_tensors() order, as one vector, and back; sizes are checked.
+// All values in expected_tensors() order, as one vector; sizes are checked.
 std::vector<float> flatten(const ModelWeights& weights);
-void unflatten(const std::vector<float>& values, ModelWeights& weights);
 int64_t parameter_count(const ModelConfig& config);
 int64_t weight_bytes(const ModelConfig& config, DType type);
 

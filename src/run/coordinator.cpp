@@ -184,7 +184,6 @@ void Coordinator::move_weights() {
   if (!sending_ || !channel_.progress()) return;
   sending_ = false;
   weights_seconds_ += channel_.seconds();
-  weights_bytes_ += channel_.bytes();
   log_debug("policy version {}: {} to {} search ranks in {:.3f} s", policy_version_,
             format_bytes(static_cast<uint64_t>(channel_.bytes())), world_.n_search(), channel_.seconds());
 }

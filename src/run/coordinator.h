@@ -59,7 +59,6 @@ class Coordinator {
   void publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version);
   // Of transfers that have ended since the last call; and bytes handed to each search rank since the start.
   double take_weights_seconds() { return std::exchange(weights_seconds_, 0); }
-  int64_t weights_bytes() const { return weights_bytes_; }
 
   // Gives the other learners the step's batch and the word to train on it, with how much of the budget is spent
   // (ControlMessage::progress). Where this rank searches too, its engine rests until publish().
@@ -107,7 +106,6 @@ class Coordinator {
   WeightsChannel channel_;
   bool sending_ = false;
   double weights_seconds_ = 0;
-  int64_t weights_bytes_ = 0;
   Watchdog watchdog_;
   std::optional<WhileWaiting> while_waiting_;  // until stop_all(): signs of life to all, and a look at theirs
   int64_t policy_version_ = 0;

@@ -36,7 +36,6 @@ class PromptEncoder {
   // Text as it is: a response, or a prompt without a template (add_special_tokens then).
   std::vector<Token> encode(const std::string& text, const std::string& place, bool add_special_tokens) const;
 
-  bool has_template() const { return template_.has_value(); }
   // What the template writes after an answer ("<|im_end|>\n"); empty without a template.
   std::string after_answer() const;
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/config_visitor.h"
-#include "engine/standins.h"
 #include "search/params.h"
+#include "simulate/latency_model.h"
 
 namespace deepsearch {
 

@@ -18,7 +18,7 @@ void SimulatedClock::sleep_until(double simulated) const {
   if (left > 0) std::this_thread::sleep_for(std::chrono::duration<double>(left));
 }
 
-SimulatedEngine::SimulatedEngine(ScriptedGenerator::Script script, const LatencyModel& latency, int rank,
+SimulatedEngine::SimulatedEngine(ExpansionScript script, const LatencyModel& latency, int rank,
                                  const ModelConfig& model, const SimulatedClock& clock)
     : engine_(std::move(script), latency, rank), model_(model), clock_(clock) {}
 

@@ -21,7 +21,7 @@ struct SimulatedClock {
 
 class SimulatedEngine : public Engine {
  public:
-  SimulatedEngine(ScriptedGenerator::Script script, const LatencyModel& latency, int rank, const ModelConfig& model,
+  SimulatedEngine(ExpansionScript script, const LatencyModel& latency, int rank, const ModelConfig& model,
                   const SimulatedClock& clock);
 
   void submit(ExpansionRequest request) override;

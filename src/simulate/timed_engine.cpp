@@ -8,7 +8,7 @@
 
 namespace deepsearch {
 
-TimedEngine::TimedEngine(ScriptedGenerator::Script script, const LatencyModel& model, int rank)
+TimedEngine::TimedEngine(ExpansionScript script, const LatencyModel& model, int rank)
     : script_(std::move(script)), model_(model), rank_(rank) {
   if (model.max_batch < 1) failure("timed engine: a batch of {}", model.max_batch);
 }

@@ -1,6 +1,7 @@
-// TimedEngine: LatencyGenerator's timing, without a poll a decode step. Time moves from one event to the next: until a
-// sequence ends nothing changes, so that any number of decode steps pass at once, and an interruption is taken at the
-// next boundary between two steps, as a rank that listens between decode steps takes it.
+// TimedEngine: an engine's timing without its arithmetic, a continuous batch on a clock of its own. Contents come from
+// a script; a node's prefix counts as cached when an expansion of the same tree made it here. Time moves from one event
+// to the next: until a sequence ends nothing changes, so that any number of decode steps pass at once, and an
+// interruption is taken at the next boundary between two steps, as a rank that listens between decode steps takes it.
 //
 // Use: submit and poll between decode steps, which take no time here; start(); then run(n) for n ≥ 1 of the steps that
 // start() announced; and poll again. One thread.
@@ -12,8 +13,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/standins.h"
 #include "search/step_generator.h"
+#include "simulate/latency_model.h"
 
 namespace deepsearch {
 
@@ -34,7 +35,7 @@ struct TimedCounters {
 
 class TimedEngine : public StepGenerator {
  public:
-  TimedEngine(ScriptedGenerator::Script script, const LatencyModel& model, int rank);
+  TimedEngine(ExpansionScript script, const LatencyModel& model, int rank);
 
   void submit(ExpansionRequest request) override;
   // Hands out what has ended; no time passes.
@@ -78,7 +79,7 @@ class TimedEngine : public StepGenerator {
 
   void admit();
 
-  ScriptedGenerator::Script script_;
+  ExpansionScript script_;
   const LatencyModel model_;
   const int rank_;
   int64_t version_ = 0;

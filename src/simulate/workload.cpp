@@ -47,7 +47,7 @@ int32_t Workload::tokens_left(double log_median, int64_t before, int32_t max, do
   return high;
 }
 
-ScriptedGenerator::Script Workload::script() const {
+ExpansionScript Workload::script() const {
   return [this](const ExpansionRequest& request) { return expand(request); };
 }
 

@@ -12,7 +12,7 @@
 #include <cstdint>
 
 #include "data/problem.h"
-#include "engine/standins.h"
+#include "simulate/latency_model.h"
 #include "simulate/params.h"
 #include "verify/verifier.h"
 
@@ -27,7 +27,7 @@ class Workload : public Verifier {
   double median_tokens(int64_t index) const;  // m_i, real tokens
 
   // The policy. The Workload must outlive it.
-  ScriptedGenerator::Script script() const;
+  ExpansionScript script() const;
   Expansion expand(const ExpansionRequest& request) const;
 
   Verdict verify(const Problem& problem, TokenSpan response, bool ended) const override;

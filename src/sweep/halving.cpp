@@ -17,11 +17,4 @@ std::vector<size_t> survivors(const std::vector<double>& scores, double keep) {
   return order;
 }
 
-int64_t next_rung(const Halving& halving, int64_t step) {
-  for (const int64_t rung : halving.rungs) {
-    if (rung > step) return rung;
-  }
-  return 0;
-}
-
 }  // namespace deepsearch

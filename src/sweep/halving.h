@@ -14,7 +14,4 @@ namespace deepsearch {
 // a score, never goes on. Indices ascending.
 std::vector<size_t> survivors(const std::vector<double>& scores, double keep);
 
-// The first rung above `step`; 0 when none is left: on to the end.
-int64_t next_rung(const Halving& halving, int64_t step);
-
 }  // namespace deepsearch

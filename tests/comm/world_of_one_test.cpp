@@ -140,10 +140,6 @@ TEST_F(WorldOfOne, CollectivesOverOneLearnerChangeNothing) {
 }
 
 TEST_F(WorldOfOne, TransportFollowsTheMachine) {
-  EXPECT_EQ(parse_transport("auto"), Transport::kAuto);
-  EXPECT_EQ(parse_transport("mpi"), Transport::kMpi);
-  EXPECT_EQ(parse_transport("nccl"), Transport::kNccl);
-  EXPECT_THROW(parse_transport("tcp"), Error);
   const auto chosen = make_learner_collectives(world(), Transport::kAuto);
   EXPECT_EQ(chosen->on_device(), n_gpus() > 0);
   if (n_gpus() == 0) {

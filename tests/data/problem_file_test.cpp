@@ -210,8 +210,6 @@ TEST_F(ProblemFile, WhatIsWrittenIsReadBack) {
       expect_same(read_problem_file(path), rows);
     }
   }
-  const std::vector<Problem> both = read_problems({folder_ / "0.jsonl", folder_ / "0.jsonl"});
-  EXPECT_EQ(both.size(), 2 * read_problem_file(folder_ / "0.jsonl").size());
 }
 
 TEST_F(ProblemFile, WhatCouldNotBeReadIsNotWritten) {

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "simulate/polled_engine.h"
 
 namespace deepsearch {
 namespace {
@@ -37,7 +38,7 @@ Names names_of(const std::vector<Expansion>& expansions) {
 }
 
 // Requests and releases at random between decode steps: the same expansions after the same step, at the same time.
-TEST(TimedEngine, IsTheLatencyGeneratorWithoutItsPolls) {
+TEST(TimedEngine, IsThePolledEngineWithoutItsPolls) {
   int64_t jumped = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
@@ -46,8 +47,8 @@ TEST(TimedEngine, IsTheLatencyGeneratorWithoutItsPolls) {
                              .sequence_seconds = 0.0625,
                              .prefill_token_seconds = 0.03125,
                              .max_batch = random.between(1, 9)};
-    const auto script = random_policy({.vocab_size = 9, .eos = 1, .eos_probability = 0.2}, seed);
-    LatencyGenerator polled(script, model);
+    const auto script = testing::random_script(0.2, seed);
+    testing::PolledEngine polled(script, model);
     TimedEngine timed(script, model, 0);
     int32_t next = 0;
     for (int round = 0; round < 200; ++round) {
@@ -88,8 +89,7 @@ TEST(TimedEngine, IsTheLatencyGeneratorWithoutItsPolls) {
 
 TEST(TimedEngine, IsInterruptedBetweenDecodeSteps) {
   RandomStream random(1, RngPurpose::kTests, 5);
-  TimedEngine engine(random_policy({.vocab_size = 9, .eos = 1, .eos_probability = 0.0}, 1),
-                     {.step_seconds = 1.0, .max_batch = 8}, 0);
+  TimedEngine engine(testing::random_script(0.0, 1), {.step_seconds = 1.0, .max_batch = 8}, 0);
   engine.wait_until(10);
   ExpansionRequest request = request_of(1, 0, random);
   request.max_tokens = 7;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "search/forest.h"
+#include "simulate/polled_engine.h"
 
 namespace deepsearch {
 namespace {
@@ -23,7 +24,7 @@ ClusterParams params_with(int64_t token_scale, int64_t step_tokens) {
 // Simulated tokens of each of n rollouts.
 std::vector<double> lengths(const ClusterParams& params, int64_t problem, int64_t n) {
   const Workload workload(params);
-  ScriptedGenerator engine(workload.script());
+  testing::ScriptEngine engine(workload.script());
   Forest forest(engine, workload, simulated_search(params), {.seed = 1});
   forest.add_rollouts(workload.problem(problem), {.problem_index = problem}, n);
   while (forest.growing() > 0) forest.pump();

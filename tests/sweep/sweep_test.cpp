@@ -128,10 +128,6 @@ TEST(SuccessiveHalving, KeepsTheBestShare) {
   EXPECT_THAT(survivors({std::nan(""), 0.1, std::nan(""), std::nan("")}, 0.75), ElementsAre(1));
   EXPECT_THAT(survivors({0.3, 0.2}, 0.01), ElementsAre(0));
   EXPECT_THAT(survivors({}, 0.5), ElementsAre());
-  const Halving halving{.rungs = {10, 20}, .keep = 0.5};
-  EXPECT_EQ(next_rung(halving, 0), 10);
-  EXPECT_EQ(next_rung(halving, 10), 20);
-  EXPECT_EQ(next_rung(halving, 20), 0);
 }
 
 class StatusTest : public testing::Test {
