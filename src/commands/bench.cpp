@@ -5,8 +5,8 @@
 #include "commands/commands.h"
 #include "core/error.h"
 #include "core/progress.h"
+#include "measure/search_bench.h"
 #include "run/config.h"
-#include "run/search_bench.h"
 #include "run/setup.h"
 #include "verify/task_verifier.h"
 

@@ -14,8 +14,8 @@
 #include "core/progress.h"
 #include "engine/bench_models.h"
 #include "engine/engine.h"
+#include "measure/learn_bench.h"
 #include "run/config.h"
-#include "run/learn_bench.h"
 #include "run/setup.h"
 #include "verify/task_verifier.h"
 

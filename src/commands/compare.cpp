@@ -1,5 +1,5 @@
 // The engine against the learner's network on the same tokens: what importance ratios start from.
-#include "run/compare.h"
+#include "measure/compare.h"
 
 #include <cmath>
 #include <filesystem>

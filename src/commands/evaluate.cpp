@@ -1,4 +1,4 @@
-#include "run/evaluate.h"
+#include "evaluate/evaluate.h"
 
 #include <memory>
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "run/config.h"
-#include "run/plan.h"
+#include "measure/plan.h"
 
 namespace deepsearch {
 

@@ -17,8 +17,8 @@
 #include "core/progress.h"
 #include "core/signals.h"
 #include "core/timer.h"
+#include "measure/simulated_run.h"
 #include "run/setup.h"
-#include "run/simulated_run.h"
 #include "simulate/cluster_simulation.h"
 #include "simulate/report.h"
 

@@ -47,7 +47,7 @@ struct EvalParams {
   void describe(ConfigVisitor& v);
 };
 
-// [evaluate]: `deepsearch evaluate` (run/evaluate.h).
+// [evaluate]: `deepsearch evaluate` (evaluate/evaluate.h).
 struct EvaluateParams {
   std::vector<std::string> benchmarks = {};  // JSONL files; {}: held-out problems of the embedded task
   std::vector<std::string> names = {};       // of them, for tables; {}: the files' names

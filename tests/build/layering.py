@@ -25,6 +25,8 @@ ORDER = [
     "learn",
     "rounds",
     "run",
+    "evaluate",
+    "measure",
     "commands",
 ]
 

@@ -1,4 +1,4 @@
-#include "run/learn_bench.h"
+#include "measure/learn_bench.h"
 
 #include <algorithm>
 #include <set>

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "run/benchmarks.h"
+#include "evaluate/benchmarks.h"
 #include "run/config.h"
 
 namespace deepsearch {

@@ -1,4 +1,4 @@
-#include "run/evaluation_state.h"
+#include "evaluate/evaluation_state.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "run/plan.h"
+#include "measure/plan.h"
 
 #include <algorithm>
 #include <string>

@@ -1,4 +1,4 @@
-#include "run/hardware.h"
+#include "measure/hardware.h"
 
 #include <algorithm>
 #include <thread>

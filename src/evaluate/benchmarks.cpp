@@ -1,4 +1,4 @@
-#include "run/benchmarks.h"
+#include "evaluate/benchmarks.h"
 
 #include <algorithm>
 #include <filesystem>

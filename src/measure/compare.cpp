@@ -1,4 +1,4 @@
-#include "run/compare.h"
+#include "measure/compare.h"
 
 #include <algorithm>
 #include <cmath>

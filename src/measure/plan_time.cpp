@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "learn/flops.h"
+#include "measure/plan.h"
 #include "model/weights.h"
-#include "run/plan.h"
 
 namespace deepsearch {
 

@@ -1,4 +1,4 @@
-#include "run/search_bench.h"
+#include "measure/search_bench.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "run/benchmark_run.h"
+#include "evaluate/benchmark_run.h"
 
 #include <algorithm>
 #include <utility>

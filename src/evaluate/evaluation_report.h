@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "run/benchmark_scores.h"
-#include "run/benchmarks.h"
+#include "evaluate/benchmark_scores.h"
+#include "evaluate/benchmarks.h"
 #include "run/evaluation.h"
 #include "store/evaluation.h"
 

@@ -9,8 +9,8 @@
 
 #include "comm/messages.h"
 #include "data/tree_record.h"
-#include "run/benchmark_scores.h"
-#include "run/benchmarks.h"
+#include "evaluate/benchmark_scores.h"
+#include "evaluate/benchmarks.h"
 #include "run/verification.h"
 #include "verify/verifier.h"
 

@@ -8,8 +8,8 @@
 
 #include "engine/params.h"
 #include "learn/params.h"
+#include "measure/hardware.h"
 #include "model/model_config.h"
-#include "run/hardware.h"
 #include "search/params.h"
 
 namespace deepsearch {

@@ -1,4 +1,4 @@
-#include "run/simulated_run.h"
+#include "measure/simulated_run.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "run/evaluate.h"
+#include "evaluate/evaluate.h"
 
 #include <algorithm>
 #include <csignal>
@@ -18,14 +18,14 @@
 #include "core/progress.h"
 #include "core/signals.h"
 #include "core/timer.h"
-#include "run/benchmark_run.h"
-#include "run/benchmark_scores.h"
-#include "run/benchmarks.h"
+#include "evaluate/benchmark_run.h"
+#include "evaluate/benchmark_scores.h"
+#include "evaluate/benchmarks.h"
+#include "evaluate/evaluation_report.h"
+#include "evaluate/evaluation_state.h"
 #include "run/checkpoint_folder.h"
 #include "run/coordinator.h"
 #include "run/domain.h"
-#include "run/evaluation_report.h"
-#include "run/evaluation_state.h"
 #include "run/flat_weights.h"
 #include "run/metric_rows.h"
 #include "run/rank_map.h"

@@ -1,4 +1,4 @@
-#include "run/benchmark_scores.h"
+#include "evaluate/benchmark_scores.h"
 
 #include <cmath>
 

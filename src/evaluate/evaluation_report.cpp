@@ -1,4 +1,4 @@
-#include "run/evaluation_report.h"
+#include "evaluate/evaluation_report.h"
 
 #include <algorithm>
 
