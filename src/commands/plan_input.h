@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "run/config.h"
 #include "measure/plan.h"
+#include "run/config.h"
 
 namespace deepsearch {
 
