@@ -150,8 +150,7 @@ void write_results(const Rank& rank, const BenchmarkRun& work, RunWriter& store,
 class Evaluator {
  public:
   Evaluator(Rank& rank, Mailbox& mailbox, SearchWorker& worker, BenchmarkRun& work)
-      : worker_(worker),
-        work_(work),
+      : work_(work),
         coordinator_(rank.world, mailbox, ranks_params(rank, worker), &worker, type_sent(rank.config.engine)),
         progress_("evaluating", work.problems(), /*enabled=*/true, rank.config.evaluate.progress_seconds),
         budget_(TimeBudget::of_run(rank.config.run.time_limit, 0)) {}
@@ -169,9 +168,7 @@ class Evaluator {
     const bool finished = work_.done() == work_.problems();
     if (!finished) coordinator_.halt();
     coordinator_.stop_all(finished ? "finished" : "stopped");
-    log_info("{} tokens in {} ({:.0f} a second), {:.1f} % of the time in this rank's engine",
-             format_count(coordinator_.tokens_generated()), format_duration(watch_.seconds()), rate(),
-             100 * worker_.engine().counters().busy_seconds / std::max(watch_.seconds(), 1e-9));
+    coordinator_.log_throughput(watch_.seconds());
     return finished;
   }
 
@@ -186,7 +183,6 @@ class Evaluator {
     return static_cast<double>(coordinator_.tokens_generated()) / std::max(watch_.seconds(), 1e-9);
   }
 
-  SearchWorker& worker_;
   BenchmarkRun& work_;
   Coordinator coordinator_;
   Progress progress_;

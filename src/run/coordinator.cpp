@@ -180,6 +180,14 @@ void Coordinator::keep_alive() {
   if (now_seconds() - last_sign_ > params_.heartbeat_seconds) give_signs_of_life();
 }
 
+void Coordinator::log_throughput(double seconds) const {
+  const double waited = std::max(seconds, 1e-9);
+  const double busy = local_ == nullptr ? 0 : local_->engine().counters().busy_seconds;
+  log_info("{} tokens in {} ({:.0f} a second), {:.1f} % of the time in this rank's engine",
+           format_count(tokens_generated_), format_duration(seconds), static_cast<double>(tokens_generated_) / waited,
+           100 * busy / waited);
+}
+
 void Coordinator::move_weights() {
   if (!sending_ || !channel_.progress()) return;
   sending_ = false;

@@ -50,6 +50,8 @@ class Coordinator {
   // One round: hands work out, does some of it here, takes messages in; sleeps when there is nothing to do.
   void serve();
   std::vector<TreeMessage> take_records() { return std::exchange(records_, {}); }
+  // Tokens that all ranks have generated in so many seconds, and this rank's share of the time inside its engine.
+  void log_throughput(double seconds) const;
   // Ends what is under way of these, and forgets what waits. Records of the former still come.
   void cancel(const std::vector<TreeKey>& keys);
 
@@ -57,7 +59,7 @@ class Coordinator {
   // go out while this rank does other things and listens now and then; the transfer before must have ended, and is
   // waited for. fp32 values are sent from where they are.
   void publish(std::shared_ptr<const ModelWeights> weights, int64_t policy_version);
-  // Of transfers that have ended since the last call; and bytes handed to each search rank since the start.
+  // Of transfers that have ended since the last call.
   double take_weights_seconds() { return std::exchange(weights_seconds_, 0); }
 
   // Gives the other learners the step's batch and the word to train on it, with how much of the budget is spent

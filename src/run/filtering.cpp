@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/signals.h"
+#include "core/timer.h"
 #include "data/problem_file.h"
 #include "rounds/bytes.h"
 #include "run/coordinator.h"
@@ -156,6 +157,7 @@ bool filter_all(FilterRank& rank, Coordinator& coordinator) {
 int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, &worker, type_sent(rank.config.engine));
   coordinator.publish(std::make_shared<const ModelWeights>(rank.policy), /*policy_version=*/0);
+  const Stopwatch watch;
   const bool finished = filter_all(rank, coordinator);
   if (!finished) coordinator.halt();
   coordinator.stop_all(finished ? "finished" : "stopped");
@@ -166,6 +168,7 @@ int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
   }
   write_results(rank);
   log_info("{}", rank.driver->filter_text());
+  coordinator.log_throughput(watch.seconds());
   fmt::print("{} of {} problems are hard: {}\n", rank.driver->hard().size(), rank.driver->pool(),
              (rank.folder / "problems.jsonl").string());
   return kExitOk;
