@@ -233,6 +233,8 @@ def test_force_spares_the_checkpoint_that_is_evaluated(model, tmp_path):
     before = sorted(folder.rglob("*"))
     assert "--force would delete" in error("evaluate", "--checkpoint", folder, "--run", folder, "--force")
     assert "no evaluation" in error("evaluate", "--checkpoint", folder, "--run", folder, "--resume")
+    assert "a folder of its own" in error("filter", CONFIGS / "quickstart.toml", "--run", folder, "--model", model)
+    assert "max_depth = 0 and step_tokens = 0" in error("evaluate", "--model", model, "--run", tmp_path / "none")
     assert sorted(folder.rglob("*")) == before
     assert "no tree of" in error("inspect", folder, "--tree", "rescue")
     name = run("--version").stdout.strip()  # every file says what wrote it
