@@ -62,6 +62,7 @@ fi
 say "attempt $number: $*"
 # A session of its own: what a terminal or Slurm sends to the group of this shell is passed on below, once.
 start() {
+    : >>"$attempt/output.txt" # there before `tail` looks for it
     setsid "$@" --logs "$attempt" >>"$attempt/output.txt" 2>&1 </dev/null &
     child=$!
     if [ -z "${SLURM_JOB_ID:-}" ]; then return; fi

@@ -1,4 +1,4 @@
-"""The command line: report, tree, compare, sweep, watch, export, summary."""
+"""The command line: report, tree, compare, sweep, cost, best, watch, export, summary."""
 
 from __future__ import annotations
 
@@ -180,9 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:  # as a place that cannot be written
+        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0

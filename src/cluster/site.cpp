@@ -74,7 +74,8 @@ void Site::describe(ConfigVisitor& v) {
 
 Site read_site(const std::string& path, const std::vector<std::string>& overrides) {
   Site site;
-  load_config(path, overrides, [&](ConfigVisitor& v) { site.describe(v); });
+  load_config(
+      path, overrides, [&](ConfigVisitor& v) { site.describe(v); }, "--site-set");
   const std::string where = path.empty() ? "site" : path;
   for (const std::string& entry : site.environment) {
     const size_t equals = entry.find('=');

@@ -100,7 +100,7 @@ void add_bench(CLI::App& app, CommandLine& line) {
   search->add_option("--sizes", options->sizes, "Problem sizes k")->delimiter(',');
   search->add_option("--problems", options->problems, "Held-out problems of each size")->check(CLI::Range(1, 100000));
   search->add_option("--max-tokens", options->max_tokens, "Tokens after which a problem is given up")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   search->callback([options, &line] { line.chosen = [options] { return bench_search_command(*options); }; });
   CLI::App* signature = bench->add_subcommand("signature", "A hash of a fixed small search: equal hashes, equal bits");
   add_common(signature, options);

@@ -165,6 +165,9 @@ int run_generate(const Options& options) {
   if (options.prompt.empty() == options.prompts.empty()) {
     bad_input("generate: give either --prompt TEXT or --prompts FILE");
   }
+  if (options.prompts.empty() && options.out != "-") {
+    bad_input("generate: --out goes with --prompts FILE; what continues --prompt is shown, not written");
+  }
   Config config = read_config(options.config_path, options.overrides);
   config.engine.stop.insert(config.engine.stop.end(), options.stop.begin(), options.stop.end());
   if (options.top_k) config.engine.top_k = *options.top_k;

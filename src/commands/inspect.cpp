@@ -125,8 +125,8 @@ void print_list(const std::vector<Place>& places, int64_t limit) {
   }
 }
 
-// "rescue": a solved tree whose problem's direct rollouts all failed; "best": a solved tree with most wrong
-// trajectories beside; "largest".
+// "rescue": a solved tree whose problem's direct rollouts all failed; "solved"; "largest". Of several the
+// largest.
 const Place* find_tree(const std::vector<Place>& places, const std::string& wanted) {
   const Place* found = nullptr;
   std::map<TreeKey, bool> failed_groups;
@@ -155,6 +155,10 @@ void print_events(const TreeRecord& tree) {
 
 void print_tree(const RunReader& run, const std::vector<Place>& places, const Options& options) {
   const Place* place = find_tree(places, options.tree);
+  const bool by_kind = options.tree == "rescue" || options.tree == "solved" || options.tree == "largest";
+  if (place == nullptr && by_kind) {
+    bad_input("no tree of {} is '{}'; --list lists what there is", options.run.string(), options.tree);
+  }
   if (place == nullptr) {
     bad_input("no tree '{}' in {}: give a name from --list, a problem id, or one of rescue, solved, largest",
               options.tree, options.run.string());
@@ -178,7 +182,7 @@ void add_inspect(CLI::App& app, CommandLine& line) {
       "A tree: its name from --list, a problem id, or: rescue (solved where all direct rollouts failed), "
       "solved, largest");
   command->add_flag("--list", options->list, "List the trees");
-  command->add_option("--limit", options->limit, "Rows of the list")->check(CLI::NonNegativeNumber);
+  command->add_option("--limit", options->limit, "Rows of the list")->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command->add_flag("--events", options->events, "With --tree: the search's diary as well");
   command->callback([options, &line] {
     line.chosen = [options] {

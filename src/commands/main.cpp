@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "commands/commands.h"
+#include "commands/usage_error.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/version.h"
@@ -14,9 +15,8 @@ namespace {
 int run(int argc, char** argv) {
   using namespace deepsearch;  // NOLINT(google-build-using-namespace): main only
   CLI::App app{"DeepSearch: Monte Carlo tree search inside reinforcement learning with verifiable rewards"};
-  app.set_version_flag("--version", std::string("deepsearch ") + version() + " (" + revision() + ")");
+  app.set_version_flag("--version", program());
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
   CommandLine line;
   line.argc = &argc;
   line.argv = &argv;
@@ -41,9 +41,10 @@ int run(int argc, char** argv) {
   add_bench(app, line);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    return app.exit(wanted);
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kExitOk : kExitBadInput;
+    bad_input("{}", usage_error(app, error));
   }
   return line.chosen();
 }

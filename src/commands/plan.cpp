@@ -163,22 +163,22 @@ void add_plan(CLI::App& app, CommandLine& line) {
       ->add_option("--ranks", options->ranks, "Ranks of the job, [ranks].learners of them learners; 1: one does both")
       ->check(CLI::Range(1, 1 << 20));
   command->add_option("--devices", options->devices, "GPUs, or hosts without; default: a GPU a rank, or one host")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--hardware", options->hardware,
                       "h100, h200, a100, cpu (this machine, measured now), or a FILE.toml with [hardware]");
   command->add_option("--hardware-set", options->hardware_keys, "Override a key of it, e.g. bandwidth_gbs=2000")
       ->allow_extra_args(false);
   command->add_option("--shape", options->shape, "A known model's shape, e.g. qwen2-1.5b, in place of [model]");
   command->add_option("--prompt-tokens", options->prompt_tokens, "Of a problem; default: the task's most")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1.0, 1e9));
   command
       ->add_option("--response-tokens", options->response_tokens,
                    "Of the mean trajectory; default: half of max_depth steps")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1.0, 1e9));
   command
       ->add_option("--generated-tokens", options->generated_tokens,
                    "Sampled for a problem, recorded or not; default: estimated from [search]")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1.0, 1e9));
   command
       ->add_option("--new-share", options->new_share,
                    "Of its response that each further trajectory of a tree does not share with earlier ones")

@@ -7,6 +7,7 @@
 #include "comm/world.h"
 #include "commands/commands.h"
 #include "core/error.h"
+#include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/signals.h"
@@ -65,6 +66,7 @@ void check_options(const Options& options, const Config& config) {
   if (!options.force && std::filesystem::exists(request.out / "config.json")) {
     bad_input("{} holds a model already; give another --out, or --force to replace it", request.out.string());
   }
+  check_folder_can_be_written(request.out);
   if (request.data.empty()) {
     if (!request.validation.empty() || request.validation_share > 0 || !request.metrics.empty() ||
         request.format.chat_template != "none" || !request.format.system.empty() || options.no_thinking) {

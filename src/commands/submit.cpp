@@ -149,7 +149,8 @@ std::vector<Stage> stages_of(const Options& options, const Site& site, const fs:
 std::vector<std::string> rank_map(const Site& site, const Stage& stage) {
   const bool all_alike = stage.name != "train" || stage.config.ranks.mode == "colocated";
   if (stage.name == "train") return rank_map_of(site, stage.job, stage.config.ranks.learners, all_alike);
-  return {fmt::format("{} nodes, ranks 0-{}: all alike", stage.job.nodes, stage.job.ranks(site) - 1)};
+  return {fmt::format("{} node{}, ranks 0-{}: all alike", stage.job.nodes, stage.job.nodes == 1 ? "" : "s",
+                      stage.job.ranks(site) - 1)};
 }
 
 std::string script_of(const Site& site, const Stage& stage, const Job& job) {

@@ -327,7 +327,7 @@ int go_on(const Options& options, bool failed) {
 void add_sweep(CLI::App& app, CommandLine& line) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("sweep", "Many runs that differ in some keys: plan, run, submit, status, retry");
+      app.add_subcommand("sweep", "Many runs that differ in some keys: plan, run, submit, status, resume, retry");
   command->require_subcommand(1);
   const auto add = [&](const char* name, const char* meaning, const char* what, auto act) {
     CLI::App* sub = command->add_subcommand(name, meaning);

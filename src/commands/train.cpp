@@ -25,7 +25,8 @@ namespace {
 void take_point(TrainRequest& request, const std::string& sweep_path, int64_t index) {
   if (!request.config_path.empty()) bad_input("--sweep names the configuration: give no other");
   const Sweep sweep = read_sweep(sweep_path);
-  if (index < 0 || index >= static_cast<int64_t>(sweep.points.size())) {
+  if (index < 0) bad_input("{}: give --point, one of 0 to {}", sweep_path, sweep.points.size() - 1);
+  if (index >= static_cast<int64_t>(sweep.points.size())) {
     bad_input("{}: it has the points 0 to {}, not {}", sweep_path, sweep.points.size() - 1, index);
   }
   const SweepPoint& point = sweep.points[static_cast<size_t>(index)];

@@ -34,7 +34,9 @@ std::string shown_bare(std::string_view text) {
 class Origin {
  public:
   static Origin file(const std::string& name) { return Origin(name, false); }
-  static Origin override(const std::string& text) { return Origin("--set " + shown_bare(text), true); }
+  static Origin override(const std::string& option, const std::string& text) {
+    return Origin(option + " " + shown_bare(text), true);
+  }
 
   std::string at(const toml::source_region& region) const {
     if (is_override_ || region.begin.line == 0) return name_;
@@ -136,10 +138,11 @@ class Loader {
     add_table(table, schema_, origin);
   }
 
-  void add_override(const std::string& text) {
-    const Origin origin = Origin::override(text);
+  void add_override(const std::string& text, const std::string& option) {
+    const Origin origin = Origin::override(option, text);
     const size_t equals = text.find('=');
-    if (equals == std::string::npos) bad_input("{}: expected key=value, like search.width=4", origin.at({}));
+    if (equals == std::string::npos)
+      bad_input("{}: expected key=value{}", origin.at({}), option == "--set" ? ", like search.width=4" : "");
     const std::string path = trimmed(text.substr(0, equals));
     std::string value = trimmed(text.substr(equals + 1));
 
@@ -157,7 +160,7 @@ class Loader {
     const bool quoted = !value.empty() && (value[0] == '"' || value[0] == '\'');
     if (field != nullptr && std::holds_alternative<std::string>(field->value) && !quoted) value = quote_toml(value);
 
-    const toml::table parsed = parse_override(value, key, origin);
+    const toml::table parsed = parse_override(value, key, field, origin);
     add_node(toml::key("value"), *parsed.get("value"), *table, key, origin);
   }
 
@@ -197,7 +200,8 @@ class Loader {
     add_file(path, origin.at(base.source()));
   }
 
-  static toml::table parse_override(const std::string& value, const std::string& key, const Origin& origin) {
+  static toml::table parse_override(const std::string& value, const std::string& key, const ConfigField* field,
+                                    const Origin& origin) {
     if (value.empty()) bad_input("{}: no value after the equals sign", origin.at({}));
     if (value.find('\n') == std::string::npos) {  // text behind a line end would be a second assignment
       try {
@@ -206,7 +210,8 @@ class Loader {
         // reported below, without line and column, which would count an invented prefix
       }
     }
-    bad_input("{}: {} is not a TOML value for {}", origin.at({}), shown(value), shown_bare(key));
+    bad_input("{}: {} is not a TOML value for {}{}", origin.at({}), shown(value), shown_bare(key),
+              field == nullptr ? "" : fmt::format(", which is {}", type_text(field->value)));
   }
 
   void add_table(const toml::table& table, const ConfigTable& schema, const Origin& origin) {
@@ -289,19 +294,21 @@ class Filler : public ConfigVisitor {
   std::string prefix_;
 };
 
-void apply_overrides(Loader& loader, const std::vector<std::string>& overrides, const Describe& root) {
-  for (const std::string& text : overrides) loader.add_override(text);
+void apply_overrides(Loader& loader, const std::vector<std::string>& overrides, const Describe& root,
+                     const std::string& option) {
+  for (const std::string& text : overrides) loader.add_override(text, option);
   Filler filler(loader.values());
   root(filler);
 }
 
 }  // namespace
 
-void load_config(const std::string& path, const std::vector<std::string>& overrides, const Describe& root) {
+void load_config(const std::string& path, const std::vector<std::string>& overrides, const Describe& root,
+                 const std::string& option) {
   const ConfigTable schema = collect_schema(root);
   Loader loader(schema);
   if (!path.empty()) loader.add_file(path, "");
-  apply_overrides(loader, overrides, root);
+  apply_overrides(loader, overrides, root, option);
 }
 
 void load_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides,
@@ -309,7 +316,7 @@ void load_config_text(const std::string& text, const std::string& name, const st
   const ConfigTable schema = collect_schema(root);
   Loader loader(schema);
   loader.add_text(text, name, "");
-  apply_overrides(loader, overrides, root);
+  apply_overrides(loader, overrides, root, "--set");
 }
 
 }  // namespace deepsearch

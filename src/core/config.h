@@ -12,7 +12,9 @@ namespace deepsearch {
 // Fills the fields listed by `root` from `path` (its base files first; "" means defaults only), then from `overrides`
 // ("search.width=4"; the right side is a TOML value, a bare word is taken as a string).
 // Errors: unreadable file, TOML syntax, unknown or repeated key, wrong type, out of range, a base that includes itself.
-void load_config(const std::string& path, const std::vector<std::string>& overrides, const Describe& root);
+// `option` is what messages call an override by.
+void load_config(const std::string& path, const std::vector<std::string>& overrides, const Describe& root,
+                 const std::string& option = "--set");
 
 // The same from text; `name` stands for the file in messages. Relative bases are resolved against the current folder.
 void load_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides,

@@ -104,6 +104,14 @@ void create_folders(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path, error)) fail_with_errno("create folder", path, ENOTDIR);
 }
 
+void check_folder_can_be_written(const std::filesystem::path& path) {
+  std::filesystem::path there = std::filesystem::absolute(path).lexically_normal();
+  std::error_code ignored;
+  while (!std::filesystem::exists(there, ignored) && there != there.parent_path()) there = there.parent_path();
+  if (!std::filesystem::is_directory(there, ignored)) fail_with_errno("create folder", path, ENOTDIR);
+  if (::access(there.c_str(), W_OK | X_OK) != 0) fail_with_errno("write to", path, errno);
+}
+
 void sync_folder(const std::filesystem::path& path) {
   const std::filesystem::path folder = path.empty() ? "." : path;
   Descriptor descriptor(open_retrying(folder, O_RDONLY | O_DIRECTORY));

@@ -20,6 +20,9 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes);
 [[noreturn]] void fail_with_errno(std::string_view what, const std::filesystem::path& path, int error);
 
 void create_folders(const std::filesystem::path& path);
+// Throws what create_folders() and a write below it would throw, as far as can be told without writing: before hours of
+// work, not after them.
+void check_folder_can_be_written(const std::filesystem::path& path);
 void sync_folder(const std::filesystem::path& path);
 
 }  // namespace deepsearch

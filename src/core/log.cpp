@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/version.h"
 
 namespace deepsearch {
 
@@ -61,6 +62,8 @@ class Log {
       sinks.resize(1);  // the terminal stays, an earlier file is closed
       sinks.push_back(std::move(file));
       logger_.set_pattern(pattern_);
+      sinks.back()->log({"deepsearch", spdlog::level::info, program()});  // the file's first line, whatever the level
+      sinks.back()->flush();
     } catch (const spdlog::spdlog_ex& error) {
       bad_input("cannot write the log {}: {}", path.string(), error.what());
     }

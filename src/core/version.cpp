@@ -12,4 +12,8 @@ const char* revision() {
   return DEEPSEARCH_REVISION;
 }
 
+std::string program() {
+  return std::string("deepsearch ") + version() + " (" + revision() + ")";
+}
+
 }  // namespace deepsearch

@@ -61,6 +61,7 @@ struct Rank {
 // The newest checkpoint of a run, or the one that the path is of.
 fs::path checkpoint_folder(const fs::path& given) {
   if (fs::exists(given / "config.json")) return given;
+  if (!fs::is_directory(given)) bad_input("--checkpoint {}: no such folder", given.string());
   const std::optional<int64_t> step = newest_checkpoint(given, [](const std::string&) {});
   if (!step) bad_input("--checkpoint {}: no model, and no run with a whole checkpoint", given.string());
   return checkpoint_path(given, *step);
@@ -135,7 +136,7 @@ void write_results(const Rank& rank, const BenchmarkRun& work, RunWriter& store,
   const EvaluateParams& params = rank.config.evaluate;
   const std::vector<BenchmarkScores> scores = score_benchmarks(
       work.results(), {.ks = checked_ks(params), .confidence = params.confidence, .resamples = params.resamples});
-  const fs::path model = rank.config.model.path.empty() ? "fresh weights" : fs::path(rank.config.model.path).filename();
+  const fs::path model = fs::path(rank.config.model.path).filename();
   const std::string text = evaluation_markdown(scores, model.string(), params.confidence);
   write_file_atomically(rank.folder / "table.md", text);
   store.append("eval", eval_row(0, evaluation_of(scores.back()), params.temperature,
@@ -196,7 +197,7 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
   agree(world, [&] {
     if (!world.is_coordinator()) return;
     const std::string state = evaluation_state(rank.config, rank.benchmarks);
-    rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume);
+    rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume, rank.config.model.path);
     // Without a configuration nothing has begun: there may be logs of the script that starts it.
     if (!fs::exists(rank.folder / "config.toml")) rank.folder_state = FolderState::kFresh;
     if (rank.folder_state == FolderState::kResumed) {
@@ -215,17 +216,12 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
 void set_up(Rank& rank) {
   rank.domain = make_domain(rank.config);
   rank.benchmarks = read_benchmarks(rank.config, rank.domain);
-  if (rank.config.model.path.empty()) {
-    rank.weights = std::make_unique<ModelWeights>(start_weights(rank.config, *rank.domain.language));
-  } else {
-    rank.weights = open_model(rank.config.model.path);
-    check_model(rank.config, rank.weights->model_config(), *rank.domain.language);
-  }
+  rank.weights = open_model(rank.config.model.path);
+  check_model(rank.config, rank.weights->model_config(), *rank.domain.language);
 }
 
 void log_start(const Rank& rank) {
-  log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(),
-           rank.config.model.path.empty() ? "fresh weights" : rank.config.model.path);
+  log_info("{}, {}; {}", rank.info.rank_layout, rank.folder.string(), rank.config.model.path);
   for (const Benchmark& benchmark : rank.benchmarks) {
     const std::string left =
         benchmark.too_long > 0 ? fmt::format("; {} left out, their prompts are too long", benchmark.too_long) : "";
@@ -275,6 +271,7 @@ Config evaluation_config(const EvaluateRequest& request) {
   std::string path = request.config_path;
   if (path.empty() && !request.checkpoint.empty()) path = config_of_run(request.checkpoint);
   Config config = read_config(path, overrides);
+  if (config.model.path.empty()) bad_input("evaluate whom? Give --model FOLDER or --checkpoint RUN");
   set_response_length(config, config.evaluate.max_tokens);
   checked_ks(config.evaluate);
   config.search.when = When::kNever;  // no trees

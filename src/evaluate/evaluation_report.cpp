@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "core/version.h"
+
 namespace deepsearch {
 
 namespace {
@@ -65,8 +67,8 @@ std::string evaluation_markdown(const std::vector<BenchmarkScores>& scores, cons
     row.push_back(percent(benchmark.unanswered));
     detail.push_back(std::move(row));
   }
-  return fmt::format("Pass@1, mean of {} samples a problem, in per cent:\n\n{}\n{}", scores.front().samples,
-                     table_of(paper), table_of(detail));
+  return fmt::format("Pass@1, mean of {} samples a problem, in per cent:\n\n{}\n{}\nMade by {}.\n",
+                     scores.front().samples, table_of(paper), table_of(detail), program());
 }
 
 EvaluationTables evaluation_tables_of(const std::vector<Benchmark>& benchmarks,

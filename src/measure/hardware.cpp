@@ -72,12 +72,16 @@ Hardware preset(const std::string& name) {
 }
 
 void load(const std::string& path, const std::vector<std::string>& overrides, std::string& like, Hardware& hardware) {
-  load_config(path, overrides, [&](ConfigVisitor& v) {
-    v.table("hardware", "what a plan assumes of the machine", [&](ConfigVisitor& t) {
-      t.field({.key = "like", .unit = "", .meaning = "start from h100, h200, a100 or cpu; empty: from nothing"}, like);
-      hardware.describe(t);
-    });
-  });
+  load_config(
+      path, overrides,
+      [&](ConfigVisitor& v) {
+        v.table("hardware", "what a plan assumes of the machine", [&](ConfigVisitor& t) {
+          t.field({.key = "like", .unit = "", .meaning = "start from h100, h200, a100 or cpu; empty: from nothing"},
+                  like);
+          hardware.describe(t);
+        });
+      },
+      "--hardware-set");
 }
 
 }  // namespace

@@ -322,7 +322,7 @@ std::string shortage(const PlanInput& input) {
         : device.learner_ranks > 0 ? std::string("a learner rank")
                                    : std::string("a search rank");
     if (device.left() < 0) {
-      return fmt::format("{} need {:.1f} GB of a device that has {:.1f}", who, device.used / kGiga,
+      return fmt::format("{}: {:.1f} GB are needed of a device that has {:.1f}", who, device.used / kGiga,
                          device.available / kGiga);
     }
     if (!kv_is_enough(input, device)) {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/version.h"
 #include "model/json_reader.h"
 #include "model/model_config.h"
 
@@ -252,6 +253,7 @@ std::string model_config_to_json(const ModelConfig& config, DType type) {
   document["use_cache"] = true;
   document["torch_dtype"] = torch_name(type);
   document["dtype"] = torch_name(type);
+  document["deepsearch_version"] = version();
   return document.dump(2) + "\n";
 }
 

@@ -11,6 +11,7 @@
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/version.h"
 #include "model/json_reader.h"
 
 namespace deepsearch {
@@ -55,7 +56,8 @@ std::vector<fs::path> files_below(const fs::path& folder) {
 }
 
 void write_manifest(const fs::path& folder, int64_t step) {
-  nlohmann::ordered_json manifest = {{"format", "deepsearch checkpoint"}, {"version", kVersion}, {"step", step}};
+  nlohmann::ordered_json manifest = {
+      {"format", "deepsearch checkpoint"}, {"version", kVersion}, {"program", program()}, {"step", step}};
   for (const fs::path& file : files_below(folder)) {
     const FileDigest digest = digest_file(folder / file);
     manifest["files"][file.generic_string()] = {{"bytes", digest.bytes},

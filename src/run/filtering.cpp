@@ -191,6 +191,9 @@ void set_up(FilterRank& rank, const FilterRequest& request) {
   });
   agree(world, [&] {
     if (!world.is_coordinator()) return;
+    if (std::filesystem::exists(rank.folder / "run.h5")) {
+      bad_input("{}: a run is there; a filter wants a folder of its own", rank.folder.string());
+    }
     create_folders(rank.folder);
     rank.identity = first_state(rank.config, rank.policy, world.n_learners());
     rank.driver.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.policy.config));

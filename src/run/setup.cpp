@@ -70,10 +70,11 @@ void check_model(const Config& config, const ModelConfig& model, const Language&
   const std::string need =
       fmt::format("a prompt of up to {} tokens and [search].max_depth = {} steps of {} tokens need {}",
                   language.max_prompt_tokens(), config.search.max_depth, config.search.step_tokens, longest);
+  const std::string mend = config.task.text() ? "in an evaluation [evaluate].max_tokens sets them"
+                                              : "max_depth = 0 and step_tokens = 0 take the task's own";
   if (config.model.path.empty()) {
     if (model.max_positions >= longest) return;
-    bad_input("[model].max_positions is {}, but {} (max_depth = 0 and step_tokens = 0 take the task's own)",
-              model.max_positions, need);
+    bad_input("[model].max_positions is {}, but {} ({})", model.max_positions, need, mend);
   }
   if (model.vocab_size != language.vocabulary_size()) {
     bad_input("[model].path {}: a vocabulary of {}, but {} has {} tokens", config.model.path, model.vocab_size,
@@ -84,8 +85,7 @@ void check_model(const Config& config, const ModelConfig& model, const Language&
               language.language_name());
   }
   if (model.max_positions < longest) {
-    bad_input("[model].path {}: it has {} positions, but {} (in an evaluation [evaluate].max_tokens sets them)",
-              config.model.path, model.max_positions, need);
+    bad_input("[model].path {}: it has {} positions, but {} ({})", config.model.path, model.max_positions, need, mend);
   }
 }
 

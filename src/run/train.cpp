@@ -160,7 +160,7 @@ void prepare_folder(Rank& rank, const TrainRequest& request) {
   World& world = rank.world;
   agree(world, [&] {
     if (!world.is_coordinator()) return;
-    rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume);
+    rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume, rank.config.model.path);
     rank.from.state = first_state(rank.config, rank.start, world.n_learners());
     if (rank.folder_state == FolderState::kFresh) return;
     rank.from = find_resume_point(rank.folder, rank.config, rank.from.state);

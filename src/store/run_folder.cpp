@@ -55,6 +55,11 @@ void make_folders(const fs::path& folder) {
   for (const char* name : {"parts", "log", "checkpoints"}) create_folders(folder / name);
 }
 
+bool lies_in(const fs::path& folder, const fs::path& path) {
+  const fs::path way = fs::weakly_canonical(path).lexically_relative(fs::weakly_canonical(folder));
+  return !way.empty() && *way.begin() != "..";
+}
+
 FolderState prepare(const fs::path& folder, bool force, bool resume) {
   if (force && resume) bad_input("{}: --force and --resume exclude each other", folder.string());
   if (fs::exists(folder) && !fs::is_directory(folder))
@@ -82,8 +87,12 @@ FolderState prepare(const fs::path& folder, bool force, bool resume) {
 
 }  // namespace
 
-FolderState prepare_run_folder(const fs::path& folder, bool force, bool resume) {
+FolderState prepare_run_folder(const fs::path& folder, bool force, bool resume, const fs::path& model) {
   try {
+    if (force && !model.empty() && lies_in(folder / "checkpoints", model)) {
+      bad_input("{}: --force would delete {}, which is used here; choose another folder", folder.string(),
+                model.string());
+    }
     return prepare(folder, force, resume);
   } catch (const fs::filesystem_error& error) {
     bad_input("{}: {}", folder.string(), error.code().message());

@@ -18,7 +18,9 @@ enum class FolderState { kFresh, kResumed };
 //   force:  what a run writes is deleted (config.toml, run.h5, parts/*.h5, checkpoints/step-*, log/rank-*.log), nothing
 //           else; kFresh
 //   other files but no run: bad input, whatever the flags
-FolderState prepare_run_folder(const std::filesystem::path& folder, bool force, bool resume);
+// `model` is what the job starts from ("": nothing on disk). Where `force` would delete it: bad input.
+FolderState prepare_run_folder(const std::filesystem::path& folder, bool force, bool resume,
+                               const std::filesystem::path& model = {});
 
 // folder/parts/s0003-a01-0002.h5: search rank 3, first attempt, second part. Attempts and sequences count from 1.
 std::filesystem::path part_path(const std::filesystem::path& folder, int search_index, int attempt, int sequence);

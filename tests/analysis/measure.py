@@ -5,6 +5,7 @@ python tests/analysis/measure.py [FOLDER FOR THE FILES]
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -71,8 +72,11 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="for the files; default: a temporary one")
+    folder = parser.parse_args().folder
+    if folder:
+        main(folder)
     else:
         with tempfile.TemporaryDirectory() as made:
             main(Path(made))

@@ -36,6 +36,13 @@ def test_no_run_at_all(tmp_path: Path, command: str, more: tuple[str, ...], caps
     assert "it has no run.h5" in complaint(capsys, command, tmp_path, *more)
 
 
+def test_a_place_that_cannot_be_written(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert f"{tmp_path / 'file'}: File exists" in complaint(capsys, "report", small_run, "--out", tmp_path / "file")
+    below = tmp_path / "file" / "below"
+    assert "Not a directory" in complaint(capsys, "export", small_run, "--to", "jsonl", "--out", below)
+
+
 def test_a_truncated_file(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (small_run / "run.h5").read_bytes()
     for size in (0, 100, 3000, len(whole) // 2, len(whole) - 10):

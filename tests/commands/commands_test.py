@@ -11,9 +11,15 @@ DEEPSEARCH = os.environ["DEEPSEARCH"]
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def run(*arguments, code=0, stdin=None):
+def run(*arguments, code=0, stdin=None, cwd=None):
     report = subprocess.run(
-        [DEEPSEARCH, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, input=stdin
+        [DEEPSEARCH, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        input=stdin,
+        cwd=cwd,
     )
     assert report.returncode == code, f"{report.stdout}\n{report.stderr}"
     return report
@@ -180,6 +186,65 @@ def test_bad_input_is_one_line_and_writes_nothing(model, prompts, tmp_path):
     )
     assert "tokenizer.json" in error("tokenize", "--tokenizer", tmp_path, "--in", source, "--out", out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_a_mistaken_command_line_is_one_line(tmp_path):
+    quickstart = CONFIGS / "quickstart.toml"
+    for arguments, wanted in (
+        ((), "a command is missing (see deepsearch --help)"),
+        (("trian", quickstart), "unknown command trian; did you mean train? (see deepsearch --help)"),
+        (("bench", "serach"), "unknown command serach; did you mean search? (see deepsearch bench --help)"),
+        (("sweep",), "a command is missing (see deepsearch sweep --help)"),
+        (
+            ("train", quickstart, "--rnu", "x"),
+            "unknown option --rnu; did you mean --run? (see deepsearch train --help)",
+        ),
+        (("sft", quickstart, "--otu=x"), "unknown option --otu; did you mean --out? (see deepsearch sft --help)"),
+        (("config", quickstart, "4"), "4 was not expected (see deepsearch config --help)"),
+        (("sft", quickstart), "--out is required (see deepsearch sft --help)"),
+        (("plan", "--devices", "0"), "--devices: Value 0 not in range 1 to 1048576 (see deepsearch plan --help)"),
+        (("inspect", "run", "--list", "--limit", "-1"), "--limit: Value -1 not in range 0 to 1099511627776"),
+        (("plan", "--hardware-set", "foo=1"), "--hardware-set hardware.foo=1: unknown key [hardware].foo"),
+        (("submit", quickstart, "--run", "r", "--site-set", "nodes.foo=1"), "--site-set nodes.foo=1: unknown key"),
+        (("train", "--sweep", CONFIGS / "sweeps/search.toml"), "search.toml: give --point, one of 0 to 11"),
+        (("evaluate", quickstart, "--run", "r"), "Give --model FOLDER or --checkpoint RUN"),
+        (("evaluate", "--checkpoint", "none", "--run", "r"), "--checkpoint none: no such folder"),
+    ):
+        report = run(*arguments, code=2, cwd=tmp_path)
+        assert len(report.stderr.splitlines()) == 1, report.stderr
+        assert report.stderr.startswith("error: ") and wanted in report.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_could_not_be_written_is_refused_before_the_work(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file/below"):
+        report = run("sft", CONFIGS / "quickstart.toml", "--set", "sft.steps=1", "--out", out, code=2)
+        assert report.stderr == f"error: cannot create folder {out}: Not a directory\n" and not report.stdout
+    assert "--out goes with --prompts" in error("generate", "--model", model, "--prompt", "5", "--out", tmp_path / "o")
+
+
+def test_force_spares_the_checkpoint_that_is_evaluated(model, tmp_path):
+    settings = {"learn.steps": 1, "learn.problems": 2, "learn.minibatch_problems": 2, "eval.problems": 2,
+                "eval.samples": 2, "model.path": model}  # fmt: skip
+    overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    folder = tmp_path / "run"
+    run("train", CONFIGS / "quickstart.toml", "--run", folder, *overrides)
+    before = sorted(folder.rglob("*"))
+    assert "--force would delete" in error("evaluate", "--checkpoint", folder, "--run", folder, "--force")
+    assert "no evaluation" in error("evaluate", "--checkpoint", folder, "--run", folder, "--resume")
+    assert "a folder of its own" in error("filter", CONFIGS / "quickstart.toml", "--run", folder, "--model", model)
+    assert "max_depth = 0 and step_tokens = 0" in error("evaluate", "--model", model, "--run", tmp_path / "none")
+    assert sorted(folder.rglob("*")) == before
+    assert "no tree of" in error("inspect", folder, "--tree", "rescue")
+    name = run("--version").stdout.strip()  # every file says what wrote it
+    assert name in (folder / "log/rank-0000.log").read_text().splitlines()[0]
+    assert json.loads((folder / "checkpoints/step-000001/manifest.json").read_text())["program"] == name
+    exported = json.loads((folder / "checkpoints/step-000001/config.json").read_text())
+    assert name.startswith(f"deepsearch {exported['deepsearch_version']} (")
+    run("evaluate", "--checkpoint", folder, "--run", tmp_path / "scores", "--set", "evaluate.problems=2",
+        "--set", "evaluate.samples=2")  # fmt: skip
+    assert f"Made by {name}." in (tmp_path / "scores/table.md").read_text()
 
 
 def test_a_damaged_model_is_refused_by_name(model, tmp_path):

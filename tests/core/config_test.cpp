@@ -222,8 +222,16 @@ TEST(ConfigOverrides, ErrorsNameTheOverride) {
   EXPECT_EQ(refusal("", {"search.widht=4"}),
             "--set search.widht=4: unknown key [search].widht; did you mean \"width\"?");
   EXPECT_EQ(refusal("", {"serch.width=4"}), "--set serch.width=4: unknown key serch; did you mean \"search\"?");
-  EXPECT_EQ(refusal("", {"search.width=x"}), "--set search.width=x: \"x\" is not a TOML value for width");
+  EXPECT_EQ(refusal("", {"search.width=x"}),
+            "--set search.width=x: \"x\" is not a TOML value for width, which is an integer");
   EXPECT_THAT(refusal("", {"search.width"}), HasSubstr("expected key=value"));
+  SampleParams params;
+  try {
+    load_config("", {"search.width"}, params.describer(), "--other-set");
+    ADD_FAILURE() << "no Error was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ("--other-set search.width: expected key=value", error.what());
+  }
   EXPECT_THAT(refusal("", {"search.width="}), HasSubstr("no value"));
   EXPECT_THAT(refusal("", {"search.width=0"}), HasSubstr("--set search.width=0: [search].width: 0 is outside"));
   EXPECT_THAT(refusal("", {"search.width=4\nseed=2"}), HasSubstr("is not a TOML value"));

@@ -204,6 +204,19 @@ TEST(CreateFolders, AFileInTheWayIsBadInput) {
   EXPECT_EQ(error_of([&] { create_folders(folder / "a/b"); }).exit_code(), kExitBadInput);
 }
 
+TEST(CheckFolder, SaysWhatMakingItWouldSayAndMakesNothing) {
+  const TempFolder folder;
+  folder.write("file", "");
+  check_folder_can_be_written(folder.path());
+  check_folder_can_be_written(folder / "new/one");
+  for (const char* name : {"file", "file/below"}) {
+    const Error error = error_of([&] { check_folder_can_be_written(folder / name); });
+    EXPECT_EQ(error.exit_code(), kExitBadInput);
+    EXPECT_THAT(error.what(), HasSubstr("cannot create folder " + (folder / name).string()));
+  }
+  EXPECT_EQ(folder.count(), 1u);
+}
+
 TEST(SyncFolder, MissingFolderIsAnError) {
   const TempFolder folder;
   sync_folder(folder.path());

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/process.h"
 #include "core/temp_folder.h"
+#include "core/version.h"
 
 namespace deepsearch {
 namespace {
@@ -78,6 +79,7 @@ TEST(Log, QuietRanksKeepChatterInTheirFile) {
   EXPECT_THAT(child.output, Not(HasSubstr("chatter")));
   EXPECT_THAT(child.output, HasSubstr("error: trouble"));
   const std::string file = read_file(path, 10000);
+  EXPECT_EQ(file.find("search 3 | " + program() + "\n"), 9u);  // what wrote the file, behind the time
   EXPECT_THAT(file, HasSubstr("search 3 | detail\n"));
   EXPECT_THAT(file, HasSubstr("search 3 | chatter\n"));
   EXPECT_THAT(file, HasSubstr("search 3 | error: trouble\n"));
@@ -134,7 +136,8 @@ TEST(Log, ThreadsDoNotMixTheirLines) {
   size_t lines = 0;
   for (size_t at = file.find(line); at != std::string::npos; at = file.find(line, at + 1)) ++lines;
   EXPECT_EQ(lines, 800u);
-  EXPECT_EQ(file.size(), 800 * (line.size() + 8));  // 8: the time
+  const size_t heading = file.find('\n') + 1;
+  EXPECT_EQ(file.size(), heading + 800 * (line.size() + 8));  // 8: the time
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 TOLERANCE = 2e-4
-N_CASES_WRITTEN = 15  # oracle_cases() of tests/model/oracle_test.cpp
+N_CASES_WRITTEN = 15  # oracle_cases() of tests/learn/network/oracle_test.cpp
 
 FAMILIES = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),

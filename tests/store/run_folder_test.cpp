@@ -55,6 +55,17 @@ TEST_F(RunFolderTest, BothFlagsAreRefused) {
   EXPECT_EQ(error_of([&] { prepare_run_folder(run_, true, true); }).exit_code(), kExitBadInput);
 }
 
+TEST_F(RunFolderTest, ForceDoesNotDeleteTheModelThatTheJobStartsFrom) {
+  make_run();
+  const fs::path used = run_ / "checkpoints" / "step-000050";
+  const Error error = error_of([&] { prepare_run_folder(run_, true, false, used); });
+  EXPECT_EQ(error.exit_code(), kExitBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("--force would delete " + used.string()));
+  EXPECT_TRUE(fs::exists(used / "manifest.json"));
+  EXPECT_TRUE(fs::exists(run_ / "run.h5"));
+  EXPECT_EQ(prepare_run_folder(run_, true, false, run_ / "base"), FolderState::kFresh);  // a run does not write that
+}
+
 TEST_F(RunFolderTest, ResumeTouchesNothing) {
   make_run();
   EXPECT_EQ(prepare_run_folder(run_, false, true), FolderState::kResumed);
