@@ -261,7 +261,8 @@ bool sample(Rank& rank, std::optional<PartWriter>& part, std::optional<Benchmark
 }  // namespace
 
 Config evaluation_config(const EvaluateRequest& request) {
-  std::vector<std::string> overrides = request.overrides;
+  std::vector<std::string> overrides = {"learn.overlong=\"none\""};  // nothing is learned: its budget need not fit
+  overrides.insert(overrides.end(), request.overrides.begin(), request.overrides.end());
   const auto set = [&](const char* key, const fs::path& value) {
     if (!value.empty()) overrides.push_back(fmt::format("{}=\"{}\"", key, value.string()));
   };
