@@ -97,6 +97,13 @@ def _group(file: h5py.File, name: str, path: Path) -> h5py.Group | None:
     return found if isinstance(found, h5py.Group) else None
 
 
+def _attribute(place: h5py.File | h5py.Dataset, name: str, default: str, where: object) -> str:
+    try:
+        return _text(place.attrs[name]) if name in place.attrs else default
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{where}: attribute {name}: cannot be read: {_why(error)}") from None
+
+
 class Table:
     """A group of equal-length 1-D columns. len() is the common prefix; table["x"] reads a column."""
 
@@ -153,11 +160,15 @@ class Table:
         enum = h5py.check_enum_dtype(self._data[column].dtype) if column in self._data else None
         return {int(number): name for name, number in (enum or {}).items()}
 
+    def _note(self, column: str, name: str) -> str:
+        data = self._data.get(column)
+        return "" if data is None else _attribute(data, name, "", f"{self.name}/{column}")
+
     def units(self, column: str) -> str:
-        return _text(self._data[column].attrs.get("units", "")) if column in self._data else ""
+        return self._note(column, "units")
 
     def description(self, column: str) -> str:
-        return _text(self._data[column].attrs.get("description", "")) if column in self._data else ""
+        return self._note(column, "description")
 
 
 MISSING_AT_RECORDED = (
@@ -192,7 +203,7 @@ class Part:
         return int(found.group(1)) if found else 1
 
     def attribute(self, name: str, default: str = "") -> str:
-        return _text(self._file.attrs[name]) if name in self._file.attrs else default
+        return _attribute(self._file, name, default, self.path)
 
     @property
     def level(self) -> str:
@@ -261,7 +272,7 @@ class Run:
         return self.folder.resolve().name
 
     def attribute(self, name: str, default: str = "") -> str:
-        return _text(self._file.attrs[name]) if name in self._file.attrs else default
+        return _attribute(self._file, name, default, self.folder / "run.h5")
 
     def table(self, path: str) -> Table:
         """A table of run.h5 by path ("metrics/learner"); empty when the run has none."""

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "comm/messages.h"
+#include "core/error.h"
 
 namespace deepsearch {
 
@@ -24,6 +25,19 @@ class World;
 using AnyMessage =
     std::variant<AssignMessage, TreeMessage, WeightsMessage, HeartbeatMessage, ControlMessage, ReportMessage,
                  LoadMessage, ShareMessage, ExpandMessage, ExpandedMessage, ForgetMessage, CancelMessage>;
+
+// A message of another version than this program speaks.
+class MessageVersionError : public Error {
+ public:
+  MessageVersionError(uint32_t found, uint32_t wanted, const std::string& text, int exit_code = kExitFailure)
+      : Error(text, exit_code), found_(found), wanted_(wanted) {}
+  uint32_t found() const { return found_; }
+  uint32_t wanted() const { return wanted_; }
+
+ private:
+  uint32_t found_;
+  uint32_t wanted_;
+};
 
 struct Envelope {
   int from = -1;  // world rank

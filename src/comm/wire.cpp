@@ -187,8 +187,10 @@ MessageHeader read_header(const char* bytes, size_t size) {
             header.magic, MessageHeader::kMagic);
   }
   if (header.version != MessageHeader::kVersion) {
-    failure("message of version {}, but this program speaks version {}: all ranks must run the same build",
-            header.version, MessageHeader::kVersion);
+    throw MessageVersionError(
+        header.version, MessageHeader::kVersion,
+        fmt::format("message of version {}, but this program speaks version {}: all ranks must run the same build",
+                    header.version, MessageHeader::kVersion));
   }
   if (header.reserved != 0) failure("malformed message: reserved field is {}", header.reserved);
   if (header.length > kMaxMessageBytes - sizeof header) {

@@ -15,6 +15,7 @@
 #include "comm/world_impl.h"
 #include "core/activity.h"
 #include "core/error.h"
+#include "core/version.h"
 
 namespace deepsearch {
 namespace {
@@ -177,6 +178,19 @@ std::vector<std::string> all_gather_text(const std::string& text, MPI_Comm comm,
   return texts;
 }
 
+// "" when all ranks run the same build.
+std::string other_build(const World::Impl& world) {
+  const std::vector<std::string> builds =
+      all_gather_text(fmt::format("{} ({})", version(), revision()), world.world, world);
+  for (size_t rank = 1; rank < builds.size(); ++rank) {
+    if (builds[rank] == builds[0]) continue;
+    return fmt::format(
+        "rank {} (host {}) runs deepsearch {}, rank 0 (host {}) runs {}: all ranks must run the same build", rank,
+        world.hosts[rank], builds[rank], world.hosts[0], builds[0]);
+  }
+  return "";
+}
+
 World::World(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
   int initialized = 0;
   MPI_Initialized(&initialized);
@@ -189,6 +203,7 @@ World::World(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
   }
   world_was_made = true;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  std::string mixed;
   try {
     DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_rank(MPI_COMM_WORLD, &impl_->rank));
     DEEPSEARCH_MPI(*impl_, -1, MPI_Comm_size(MPI_COMM_WORLD, &impl_->size));
@@ -199,6 +214,7 @@ World::World(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
     duplicate(MPI_COMM_WORLD, impl_->mail, *impl_);
     find_neighbours(*impl_);
     impl_->hosts = all_gather_text(impl_->host, impl_->world, *impl_);
+    mixed = other_build(*impl_);
   } catch (const Error& error) {
     if (impl_->size == 1) {
       MPI_Finalize();
@@ -206,6 +222,9 @@ World::World(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
     }
     abort("start", error.what(), error.exit_code());
   }
+  if (mixed.empty()) return;
+  MPI_Finalize();  // all ranks know, and the first one speaks
+  throw Error(impl_->rank == 0 ? mixed : "", kExitBadInput);
 }
 
 World::~World() {

@@ -36,7 +36,7 @@ struct RanksParams {
 class World {
  public:
   // MPI_Init_thread. Errors: made twice in a process; bad_input where a launcher started several processes and each
-  // finds itself alone (comm/launch.h).
+  // finds itself alone (comm/launch.h), and where ranks are of different builds (the first rank has the text).
   World(int* argc, char*** argv);
   // MPI_Finalize. While an exception that the other ranks do not know of is passing through a world of several ranks it
   // ends the job (MPI_Abort) instead of waiting for them.

@@ -14,7 +14,10 @@
 #include "run/config.h"
 #include "run/domain.h"
 #include "search/text_tree.h"
+#include "store/apart.h"
+#include "store/check.h"
 #include "store/readers.h"
+#include "store/run_folder.h"
 
 namespace deepsearch {
 
@@ -170,6 +173,41 @@ void print_tree(const RunReader& run, const std::vector<Place>& places, const Op
   if (options.events) print_events(tree);
 }
 
+void inspect(const Options& options) {
+  const RunReader run(options.run);
+  if (!options.tree.empty()) return print_tree(run, all_trees(run), options);
+  print_summary(run);
+  if (options.list) print_list(all_trees(run), options.limit);
+}
+
+uint64_t bytes_of(const std::filesystem::path& run) {
+  std::error_code error;
+  uint64_t bytes = 0;
+  std::vector<std::filesystem::path> files = list_parts(run);
+  files.push_back(run / "run.h5");
+  for (const std::filesystem::path& file : files) {
+    const uint64_t size = std::filesystem::file_size(file, error);
+    if (!error) bytes += size;
+  }
+  return bytes;
+}
+
+// In a child, since libhdf5 may crash on a damaged file; which one it was, the check finds out.
+int inspect_command(const Options& options) {
+  try {
+    run_apart(options.run.string(), bytes_of(options.run), [&] {
+      inspect(options);
+      return std::string();
+    });
+  } catch (const CrashedApart&) {
+    for (const FileReport& file : check_run(options.run, /*repair=*/false).files) {
+      if (file.state == FileState::kDamaged && !file.findings.empty()) bad_input("{}", file.findings.front());
+    }
+    throw;
+  }
+  return kExitOk;
+}
+
 }  // namespace
 
 void add_inspect(CLI::App& app, CommandLine& line) {
@@ -184,18 +222,7 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   command->add_flag("--list", options->list, "List the trees");
   command->add_option("--limit", options->limit, "Rows of the list")->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command->add_flag("--events", options->events, "With --tree: the search's diary as well");
-  command->callback([options, &line] {
-    line.chosen = [options] {
-      const RunReader run(options->run);
-      if (!options->tree.empty()) {
-        print_tree(run, all_trees(run), *options);
-        return kExitOk;
-      }
-      print_summary(run);
-      if (options->list) print_list(all_trees(run), options->limit);
-      return kExitOk;
-    };
-  });
+  command->callback([options, &line] { line.chosen = [options] { return inspect_command(*options); }; });
 }
 
 }  // namespace deepsearch

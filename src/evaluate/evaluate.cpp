@@ -34,6 +34,7 @@
 #include "run/setup.h"
 #include "run/stopping.h"
 #include "run/time_budget.h"
+#include "store/check.h"
 #include "store/part_writer.h"
 #include "store/readers.h"
 #include "store/run_folder.h"
@@ -121,7 +122,9 @@ int64_t problems_in_flight(const Rank& rank, const Engine& engine) {
 void read_back(const Rank& rank, BenchmarkRun& work) {
   if (rank.folder_state == FolderState::kFresh) return;
   for (const fs::path& path : list_parts(rank.folder)) {
+    report_progress();
     try {
+      require_readable(path);
       const PartReader part(path);
       for (int64_t row = 0; row < part.n_trees(); ++row) work.take(part.tree(row));
     } catch (const Error& error) {
@@ -203,6 +206,7 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
     if (rank.folder_state == FolderState::kResumed) {
       check_same_evaluation(rank.folder, rank.config, state);
       rank.attempt = next_attempt(rank.folder);
+      if (fs::exists(rank.folder / "run.h5")) require_readable(rank.folder / "run.h5");
     }
     fs::remove(rank.folder / "table.md");  // of an earlier evaluation
     write_file_atomically(rank.folder / "evaluation.json", state);

@@ -47,7 +47,7 @@ class ByteReader {
  public:
   ByteReader(std::string_view bytes, std::string_view magic, std::string where)
       : bytes_(bytes), where_(std::move(where)) {
-    if (bytes_.substr(0, magic.size()) != magic) bad_input("{}: not such a file, or of another version", where_);
+    check_magic(magic);
     uint64_t sum = 0;
     if (bytes_.size() < magic.size() + sizeof sum) damaged();
     std::memcpy(&sum, bytes_.data() + bytes_.size() - sizeof sum, sizeof sum);
@@ -90,6 +90,17 @@ class ByteReader {
   const std::string& where() const { return where_; }
 
  private:
+  // "deepsearch rounds 1\n": what it is and its version.
+  void check_magic(std::string_view magic) const {
+    if (bytes_.starts_with(magic)) return;
+    const size_t digits = magic.rfind(' ') + 1;
+    const std::string_view wanted = magic.substr(digits, magic.size() - digits - 1);
+    if (!bytes_.starts_with(magic.substr(0, digits))) bad_input("{}: not such a file", where_);
+    const std::string_view found = bytes_.substr(digits, 20);
+    const size_t end = found.find_first_not_of("0123456789");
+    if (end == 0 || end == found.npos || found[end] != '\n') damaged();
+    bad_input("{}: of format version {}, this program reads version {}", where_, found.substr(0, end), wanted);
+  }
   void take(void* to, size_t size) {
     if (size > bytes_.size()) damaged();
     if (size > 0) std::memcpy(to, bytes_.data(), size);

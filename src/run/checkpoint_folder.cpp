@@ -141,8 +141,9 @@ void check_checkpoint(const fs::path& checkpoint) {
     if (!fs::exists(path))
       bad_input("{}: no {}: it was not finished, or holds a policy only", checkpoint.string(), kManifest);
     const JsonReader manifest = JsonReader::parse(read_file(path, kManifestBytes), path.string());
-    if (manifest.text("format", "") != "deepsearch checkpoint" || manifest.integer("version") != kVersion) {
-      bad_input("{}: not a manifest of version {}", path.string(), kVersion);
+    if (manifest.text("format", "") != "deepsearch checkpoint") bad_input("{}: not a manifest", path.string());
+    if (const int64_t version = manifest.integer("version"); version != kVersion) {
+      bad_input("{}: of format version {}, this program reads version {}", path.string(), version, kVersion);
     }
     const nlohmann::json* files = manifest.find("files");
     if (files == nullptr || !files->is_object()) bad_input("{}: no list of files", path.string());

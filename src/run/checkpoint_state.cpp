@@ -149,7 +149,7 @@ std::string run_state_to_json(const RunState& state) {
 RunState run_state_from_json(const std::string& text, const std::string& where) {
   const JsonReader reader = JsonReader::parse(text, where);
   if (reader.integer("version") != kVersion) {
-    bad_input("{}: version {}, this program reads {}", where, reader.integer("version"), kVersion);
+    bad_input("{}: of format version {}, this program reads version {}", where, reader.integer("version"), kVersion);
   }
   RunState state;
   visit_state(state, Reading(reader));
@@ -216,6 +216,11 @@ std::vector<TreeRecord> read_trees(const std::filesystem::path& path) {
       auto* tree = std::get_if<TreeMessage>(&message);
       if (tree == nullptr) failure("another kind of message");
       trees.push_back(std::move(tree->tree));
+    } catch (const MessageVersionError& error) {
+      throw MessageVersionError(
+          error.found(), error.wanted(),
+          fmt::format("{}: of version {}, this program reads version {}", path.string(), error.found(), error.wanted()),
+          kExitBadInput);
     } catch (const Error& error) {
       bad_input("{}: tree {}: {}", path.string(), trees.size(), error.what());
     }

@@ -56,7 +56,7 @@ RunState read_run_state(const std::filesystem::path& checkpoint);
 
 // Each record as it travels between ranks, with its length before it.
 void write_trees(const std::filesystem::path& path, const std::vector<TreeRecord>& trees);
-// bad_input that names the file when it is damaged.
+// bad_input that names the file when it is damaged; MessageVersionError when a program with other messages wrote it.
 std::vector<TreeRecord> read_trees(const std::filesystem::path& path);
 
 }  // namespace deepsearch

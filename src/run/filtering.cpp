@@ -82,7 +82,7 @@ void restore_state(FilterRank& rank) {
     bad_input("{}: the filter in this folder was begun with other problem files", rank.folder.string());
   }
   rank.tokens = in.count();
-  rank.driver->restore(in.text(), rank.driver->cache_bytes(), where);
+  rank.driver->restore(in.text(), rank.driver->cache_bytes(), where, where + " (cache)");
   in.end();
 }
 

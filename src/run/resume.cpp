@@ -2,12 +2,14 @@
 
 #include <utility>
 
+#include "comm/mailbox.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/version.h"
 #include "run/checkpoint_folder.h"
 #include "run/checkpoint_optimizer.h"
 #include "run/resume_config.h"
+#include "store/check.h"
 #include "store/readers.h"
 
 namespace deepsearch {
@@ -51,7 +53,22 @@ void check_against(const RunState& state, const RunState& now, const Config& con
         state.learners, now.learners));
   }
   if (state.revision != now.revision) {
-    point.remarks.push_back(fmt::format("the checkpoint was written by revision {}", state.revision));
+    point.remarks.push_back(fmt::format(
+        "the checkpoint was written by revision {}, this program is {}: the run goes on, perhaps not bit for bit",
+        state.revision, now.revision));
+  }
+}
+
+// Its rows are carried over, so it must be readable. libhdf5 may crash on a damaged one.
+void check_run_file(const std::filesystem::path& run) {
+  if (!std::filesystem::exists(run / "run.h5")) return;
+  try {
+    require_readable(run / "run.h5");
+    RunReader{run};
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("{}; moved away, the run goes on from its checkpoint without the metrics of before", error.what()),
+        error.exit_code());
   }
 }
 
@@ -70,14 +87,14 @@ RunState first_state(const Config& config, const ModelWeights& start, int64_t le
 ResumePoint find_resume_point(const std::filesystem::path& run, const Config& config, const RunState& now) {
   ResumePoint point;
   clean_checkpoints(run);
-  if (std::filesystem::exists(run / "run.h5")) RunReader{run};  // must be readable: its rows are carried over
+  check_run_file(run);
   std::string why;
   point.step = newest_checkpoint(run, [&](const std::string& skipped) {
     why = skipped;
     point.remarks.push_back("a checkpoint is passed over: " + skipped);
   });
   if (!point.step && !why.empty()) {
-    bad_input("{}: no checkpoint is whole ({}); --force starts anew", run.string(), why);
+    bad_input("{}: no checkpoint is whole ({}); restore one from a copy, or --force starts anew", run.string(), why);
   }
   point.state = now;
   if (!point.step) return point;
@@ -86,7 +103,11 @@ ResumePoint find_resume_point(const std::filesystem::path& run, const Config& co
   check_against(state, now, config, point);
   optimizer_parts(folder);
   const std::filesystem::path trees = folder / "resume" / "trees.bin";
-  if (std::filesystem::exists(trees)) point.finished = read_trees(trees);
+  try {
+    if (std::filesystem::exists(trees)) point.finished = read_trees(trees);
+  } catch (const MessageVersionError& error) {
+    point.remarks.push_back(fmt::format("{}: its trees are grown again", error.what()));
+  }
   // What the next checkpoint says it was made with is this attempt's.
   state.config_text = now.config_text;
   state.revision = now.revision;

@@ -74,7 +74,8 @@ RoundsDriver::RoundsDriver(const Config& config, const ProblemSource& problems, 
   begin_filter(std::move(all));
 }
 
-void RoundsDriver::restore(const std::string& bytes, const std::string& cache, const std::string& where) {
+void RoundsDriver::restore(const std::string& bytes, const std::string& cache, const std::string& where,
+                           const std::string& cache_where) {
   RoundsState state(config_.rounds);
   state_from_bytes(bytes, where, state);
   if (state.pool_digest != state_.pool_digest) {
@@ -85,7 +86,7 @@ void RoundsDriver::restore(const std::string& bytes, const std::string& cache, c
       std::any_of(state.filter.candidates.begin(), state.filter.candidates.end(), outside)) {
     bad_input("{}: a problem that is not among the {} of the pool", where, pool());
   }
-  state.cache = cache_from_bytes(cache, where + " (cache)", identity_,
+  state.cache = cache_from_bytes(cache, cache_where, identity_,
                                  static_cast<int64_t>(config_.rounds.cache_mb * (int64_t{1} << 20)));
   state_ = std::move(state);
   order_.reset();

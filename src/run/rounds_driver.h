@@ -46,7 +46,8 @@ class RoundsDriver {
   RoundsDriver(const Config& config, const ProblemSource& problems, const CacheIdentity& identity);
 
   // Goes on from what bytes() and cache_bytes() gave. bad_input: damage; other problems.
-  void restore(const std::string& bytes, const std::string& cache, const std::string& where);
+  void restore(const std::string& bytes, const std::string& cache, const std::string& where,
+               const std::string& cache_where);
   std::string bytes() const { return state_to_bytes(state_); }
   std::string cache_bytes() const { return cache_to_bytes(state_.cache, identity_); }
 

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/version.h"
 #include "learn/libraries.h"
+#include "run/out_of_memory.h"
 
 namespace deepsearch {
 
@@ -19,9 +20,11 @@ void agree(World& world, const std::function<void()>& work) {
   try {
     work();
   } catch (const Error& error) {
+    end_if_out_of_memory(world, error.what());
     mine = error.what();
     exit_code = error.exit_code();
   } catch (const std::exception& error) {
+    end_if_out_of_memory(world, error.what());
     mine = error.what();
     exit_code = kExitFailure;
   }
@@ -33,13 +36,16 @@ void agree(World& world, const std::function<void()>& work) {
 }
 
 int run_ranks(World& world, const std::string& phase, const std::function<int()>& work) {
+  const OutOfMemoryGuard guard(world);
   try {
     return work();
   } catch (const AgreedError& error) {
     throw Error(world.rank() == 0 ? error.what() : "", error.exit_code());
   } catch (const Error& error) {
+    end_if_out_of_memory(world, error.what());
     world.abort(phase, error.what(), error.exit_code());
   } catch (const std::exception& error) {
+    end_if_out_of_memory(world, error.what());
     world.abort(phase, error.what(), kExitFailure);
   }
 }

@@ -8,24 +8,21 @@
 #include <regex>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "core/progress.h"
 #include "core/timer.h"
 
 namespace deepsearch {
 
 namespace {
 
+// Slurm gives a job without a limit a year.
+constexpr int64_t kLongestJob = int64_t{2} * 366 * 86400;
+
 int64_t number(const std::string& digits) {
   int64_t value = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), value);
   return value;
-}
-
-// 0: not in a Slurm job, or in one without a limit.
-double slurm_seconds_left() {
-  const char* text = std::getenv("SLURM_JOB_END_TIME");
-  const int64_t end = text == nullptr ? 0 : number(text);
-  if (end <= 0) return 0;
-  return std::max(static_cast<double>(end - static_cast<int64_t>(std::time(nullptr))), 1.0);
 }
 
 }  // namespace
@@ -52,10 +49,33 @@ double parse_duration(const std::string& text, const std::string& key) {
 TimeBudget::TimeBudget(double start, double limit, double checkpoint_seconds)
     : start_(start), limit_(limit), checkpoint_seconds_(checkpoint_seconds) {}
 
+SlurmTime slurm_time_left(const char* end_time, int64_t now) {
+  if (end_time == nullptr) return {};
+  const std::string text = end_time;
+  int64_t end = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), end);
+  const auto ignored = [&](const std::string& why) {
+    return SlurmTime{.seconds = 0,
+                     .warning = fmt::format("SLURM_JOB_END_TIME is \"{}\", {}: it is passed over; give "
+                                            "[run].time_limit, or have Slurm send a signal before the end",
+                                            text, why)};
+  };
+  if (error != std::errc() || rest != text.data() + text.size()) return ignored("not seconds since 1970");
+  if (end == 0) return {};  // without a limit
+  if (end <= now)
+    return ignored(fmt::format("{} ago by this host's clock",
+                               format_duration(static_cast<double>(now) - static_cast<double>(end))));
+  if (end - now > kLongestJob) {
+    return ignored(fmt::format("more than {} days ahead by this host's clock", kLongestJob / 86400));
+  }
+  return {.seconds = static_cast<double>(end - now), .warning = ""};
+}
+
 TimeBudget TimeBudget::of_run(const std::string& time_limit, double checkpoint_seconds) {
   double limit = time_limit.empty() ? 0 : parse_duration(time_limit, "[run].time_limit");
-  const double left = slurm_seconds_left();
-  if (left > 0) limit = limit > 0 ? std::min(limit, left) : left;
+  const SlurmTime left = slurm_time_left(std::getenv("SLURM_JOB_END_TIME"), static_cast<int64_t>(std::time(nullptr)));
+  if (!left.warning.empty()) log_warning("{}", left.warning);
+  if (left.seconds > 0) limit = limit > 0 ? std::min(limit, left.seconds) : left.seconds;
   return {now_seconds(), limit, checkpoint_seconds};
 }
 

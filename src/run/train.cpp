@@ -150,9 +150,10 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
 
 // What a checkpoint says of rounds.
 void restore_rounds(RoundsDriver& rounds, const RunState& state) {
-  const std::string where = fmt::format("checkpoints/step-{:06}/resume/rounds.bin", state.step);
+  const std::string folder = fmt::format("checkpoints/step-{:06}/resume/", state.step);
+  const std::string where = folder + "rounds.bin";
   if (state.rounds.empty()) bad_input("{}: not there, but the run has rounds", where);
-  rounds.restore(state.rounds, state.cache, where);
+  rounds.restore(state.rounds, state.cache, where, folder + "replay_cache.bin");
 }
 
 // Makes or takes over the folder; every rank then knows the attempt and the checkpoint.

@@ -2,49 +2,42 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <functional>
 #include <map>
-#include <new>
 #include <sstream>
 #include <sys/file.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/subprocess.h"
+#include "store/apart.h"
 #include "store/check_file.h"
 #include "store/run_folder.h"
 #include "store/writer_lock.h"
 
-// AddressSanitizer maps terabytes for itself. GCC says so by a macro, clang by a feature.
-#if defined(__SANITIZE_ADDRESS__)
-#define DEEPSEARCH_HAS_SHADOW_MEMORY
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define DEEPSEARCH_HAS_SHADOW_MEMORY
-#endif
-#endif
-
 namespace deepsearch {
 namespace {
 
-constexpr uint64_t kMemory = uint64_t{4} << 30;  // and four times the file
-constexpr uint64_t kSeconds = 15;                // of CPU time, and one for each megabyte
+// Names in a damaged file may have anything in them.
+std::string in_a_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  return text;
+}
 
 // What a child tells its parent: a line a fact, a letter and a text.
 std::string packed(const InnerReport& inner) {
   const FileFacts& facts = inner.facts;
-  std::string out =
-      fmt::format("s{}\nc{}\na{}\n", static_cast<int>(inner.report.state), inner.report.contents, facts.state);
+  std::string out = fmt::format("s{}\nc{}\na{}\n", static_cast<int>(inner.report.state),
+                                in_a_line(inner.report.contents), in_a_line(facts.state));
   out += fmt::format("n{} {} {} {} {}\n", facts.is_run ? 1 : 0, facts.seed, facts.rank, facts.ranks, facts.left_rows);
-  for (const std::string& finding : inner.report.findings) out += "f" + finding + "\n";
+  for (const std::string& finding : inner.report.findings) out += fmt::format("f{}\n", in_a_line(finding));
   for (const uint64_t key : facts.problem_keys) out += fmt::format("k{}\n", key);
-  for (const std::string& link : facts.links) out += "l" + link + "\n";
-  for (const auto& [table, rows] : facts.rows) out += fmt::format("r{} {}\n", rows, table);
+  for (const std::string& link : facts.links) out += fmt::format("l{}\n", in_a_line(link));
+  for (const auto& [table, rows] : facts.rows) out += fmt::format("r{} {}\n", rows, in_a_line(table));
   return out + ".\n";
 }
 
@@ -89,74 +82,21 @@ bool unpack(const std::string& text, InnerReport& inner) {
   return false;
 }
 
-void bound_child(uint64_t file_bytes) {
-#ifndef DEEPSEARCH_HAS_SHADOW_MEMORY
-  const rlimit memory{kMemory + 4 * file_bytes, kMemory + 4 * file_bytes};
-  setrlimit(RLIMIT_AS, &memory);
-#endif
-  const uint64_t seconds = kSeconds + (file_bytes >> 20);
-  const rlimit time{seconds, seconds + 1};
-  setrlimit(RLIMIT_CPU, &time);
-  const rlimit no_core{0, 0};
-  setrlimit(RLIMIT_CORE, &no_core);
-}
-
-void write_all(int descriptor, const std::string& text) {
-  for (size_t at = 0; at < text.size();) {
-    const ssize_t n = write(descriptor, text.data() + at, text.size() - at);
-    if (n <= 0) return;
-    at += static_cast<size_t>(n);
-  }
-}
-
-std::string read_all(int descriptor) {
-  std::string text;
-  char buffer[1 << 16];
-  for (ssize_t n = 0; (n = read(descriptor, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
-  return text;
-}
-
-std::string end_of(int status) {
-  if (!WIFSIGNALED(status)) return "the check of it ended early";
-  if (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL) return "the check of it did not come to an end";
-  return fmt::format("HDF5 crashed on it (signal {})", WTERMSIG(status));
-}
-
 // Runs `work` in a child and brings its report back.
 InnerReport apart(const std::filesystem::path& path, const std::function<InnerReport()>& work) {
   InnerReport inner;
   inner.report.path = path;
-  const auto damaged = [&](const std::string& why) {
-    inner.report.state = FileState::kDamaged;
-    inner.report.findings.push_back(fmt::format("{}: {}", path.string(), why));
-    return inner;
-  };
   std::error_code error;
-  const uint64_t file_bytes = std::filesystem::file_size(path, error);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) failure("cannot make a pipe: {}", std::strerror(errno));
-  const pid_t child = fork();
-  if (child < 0) failure("cannot start a process: {}", std::strerror(errno));
-  if (child == 0) {
-    bound_child(error ? 0 : file_bytes);
-    try {
-      write_all(ends[1], packed(work()));
-    } catch (const std::bad_alloc&) {
-      inner.report.findings.push_back(path.string() + ": reading it takes more memory than its size explains; damaged");
-      write_all(ends[1], packed(inner));
-    } catch (const std::exception& caught) {
-      inner.report.findings.push_back(caught.what());
-      write_all(ends[1], packed(inner));
+  const uint64_t bytes = std::filesystem::file_size(path, error);
+  try {
+    if (!unpack(run_apart(path.string(), error ? 0 : bytes, [&] { return packed(work()); }), inner)) {
+      failure("{}: its check said half of what it should", path.string());
     }
-    _exit(0);
+  } catch (const Error& caught) {
+    inner.report.state = FileState::kDamaged;
+    inner.report.findings.push_back(caught.what());
+    inner.crashed = dynamic_cast<const CrashedApart*>(&caught) != nullptr;
   }
-  close(ends[1]);
-  const std::string text = read_all(ends[0]);
-  close(ends[0]);
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!unpack(text, inner)) return damaged(end_of(status) + ": damaged, restore it from a copy");
   return inner;
 }
 
@@ -175,7 +115,14 @@ InnerReport checked(const std::filesystem::path& path) {
     inner.report.findings.push_back(trouble);
     return inner;
   }
-  return apart(path, [&] { return check_file_here(path); });
+  InnerReport inner = apart(path, [&] { return check_file_here(path); });
+  if (!inner.crashed) return inner;
+  // After a block that it cannot read, libhdf5 may crash over the next: what was wrong first says more.
+  const InnerReport first = apart(path, [&] { return check_file_here(path, /*only_first=*/true); });
+  if (!first.crashed && !first.report.findings.empty()) {
+    inner.report.findings.insert(inner.report.findings.begin(), first.report.findings.front());
+  }
+  return inner;
 }
 
 void sync_file(const std::filesystem::path& path) {
@@ -292,6 +239,20 @@ bool RunReport::clean() const {
 
 FileReport check_file(const std::filesystem::path& path) {
   return checked_and_mended(path, /*repair=*/false).report;
+}
+
+// The program itself, by the words it prints: a rank of an MPI job must not work in a forked copy of itself.
+void require_readable(const std::filesystem::path& path) {
+  const Finished check = run_program({"/proc/self/exe", "check", path.string()});
+  const bool damaged =
+      fmt::format("\n{}", check.output).find(fmt::format("\n{}: damaged", path.string())) != std::string::npos;
+  if (check.code <= kExitBadInput && !damaged) return;
+  std::istringstream lines(check.output);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string mark = "error: ";
+    if (line.starts_with(mark)) bad_input("{}", line.substr(mark.size()));
+  }
+  failure("{}: the check of it ended with code {}", path.string(), check.code);
 }
 
 RunReport check_run(const std::filesystem::path& folder, bool repair) {

@@ -78,6 +78,7 @@ void Findings::add_line(std::string line) {
   // HDF5's texts and damaged names may have anything in them.
   std::replace_if(
       line.begin(), line.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  if (only_first_) bad_input("{}", line);
   lines_.push_back(std::move(line));
 }
 
@@ -103,11 +104,11 @@ std::unique_ptr<TableReader> open_table(hid_t file, const Hdf5Place& place, cons
   }
 }
 
-InnerReport check_file_here(const std::filesystem::path& path) {
+InnerReport check_file_here(const std::filesystem::path& path, bool only_first) {
   InnerReport inner;
   inner.report.path = path;
   const Hdf5Place place{path.string(), "", true};
-  Findings findings;
+  Findings findings(only_first);
   try {
     std::error_code error;
     if (std::filesystem::is_regular_file(path, error) && std::filesystem::file_size(path, error) == 0) {
@@ -116,6 +117,7 @@ InnerReport check_file_here(const std::filesystem::path& path) {
     const Hdf5Handle file = open_hdf5(path, place);
     check_open_file(file.id(), place, findings, inner);
   } catch (const Error& error) {
+    if (only_first) throw;
     inner.report.state = FileState::kDamaged;
     findings.add_line(error.what());
   }

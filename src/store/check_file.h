@@ -19,6 +19,8 @@ namespace deepsearch {
 // Lines of findings; after the first few of a file they are only counted.
 class Findings {
  public:
+  // `only_first`: it is thrown, as an Error, and nothing more is looked at.
+  explicit Findings(bool only_first = false) : only_first_(only_first) {}
   template <class... Values>
   void add(const Hdf5Place& place, fmt::format_string<Values...> text, Values&&... values) {
     add_line(place.text() + ": " + fmt::format(text, std::forward<Values>(values)...));
@@ -30,6 +32,7 @@ class Findings {
  private:
   std::vector<std::string> lines_;
   int64_t left_out_ = 0;
+  bool only_first_;
 };
 
 // What the checks found out about a file on the way: what they compare between files, and what a repair keeps.
@@ -48,9 +51,10 @@ struct FileFacts {
 struct InnerReport {
   FileReport report;
   FileFacts facts;
+  bool crashed = false;
 };
 
-InnerReport check_file_here(const std::filesystem::path& path);
+InnerReport check_file_here(const std::filesystem::path& path, bool only_first = false);
 
 // Of check_file_here: contents of a part or of run.h5 whose header has been checked. `cut`: rows that are not whole are
 // what a kill, or a writer at work, leaves.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "store/apart.h"
 #include "store/readers.h"
 
 namespace deepsearch {
@@ -58,19 +59,51 @@ std::string one_line(std::string text) {
   return text;
 }
 
+// A run's evaluations, and the steps that are done.
+struct Scores {
+  int64_t step = 0;
+  std::vector<double> at;
+  std::vector<double> pass_at_1;
+};
+
+// Read in a child, since libhdf5 may crash on a damaged file, and told as numbers with blanks between.
+Scores read_scores(const fs::path& run) {
+  const fs::path file = run / "run.h5";
+  std::error_code error;
+  const uint64_t bytes = fs::file_size(file, error);
+  const std::string told = run_apart(file.string(), error ? 0 : bytes, [&] {
+    const RunReader reader(run);
+    const std::vector<double> steps = reader.column("learner", "step");
+    std::string text = fmt::format("{}", steps.empty() ? 0.0 : steps.back());
+    const std::vector<double> at = reader.column("eval", "step");
+    const std::vector<double> scores = reader.column("eval", "pass_at_1");
+    for (size_t i = 0; i < std::min(at.size(), scores.size()); ++i) text += fmt::format(" {} {}", at[i], scores[i]);
+    return text;
+  });
+  Scores scores;
+  std::istringstream words(told);
+  std::string word;
+  words >> word;
+  const double step = std::stod(word);
+  scores.step = std::isfinite(step) ? static_cast<int64_t>(step) : 0;
+  while (words >> word) {
+    scores.at.push_back(std::stod(word));
+    words >> word;
+    scores.pass_at_1.push_back(std::stod(word));
+  }
+  return scores;
+}
+
 void read_metrics(const fs::path& run, RunStatus& status) {
   status.best = std::nan("");
   if (!fs::exists(run / "run.h5")) return;
   try {
-    const RunReader reader(run);
-    const std::vector<double> steps = reader.column("learner", "step");
-    if (!steps.empty()) status.step = static_cast<int64_t>(steps.back());
-    const std::vector<double> at = reader.column("eval", "step");
-    const std::vector<double> scores = reader.column("eval", "pass_at_1");
-    for (size_t i = 0; i < std::min(at.size(), scores.size()); ++i) {
-      if (!std::isnan(status.best) && scores[i] <= status.best) continue;
-      status.best = scores[i];
-      status.best_step = static_cast<int64_t>(at[i]);
+    const Scores scores = read_scores(run);
+    status.step = scores.step;
+    for (size_t i = 0; i < scores.at.size(); ++i) {
+      if (!std::isnan(status.best) && scores.pass_at_1[i] <= status.best) continue;
+      status.best = scores.pass_at_1[i];
+      status.best_step = static_cast<int64_t>(scores.at[i]);
     }
   } catch (const Error& error) {
     // Being written just now, or cut off by a kill: the logs tell the rest.
@@ -150,12 +183,11 @@ RunStatus run_status(const fs::path& run, const AliveQuery& alive) {
 
 double score_at(const fs::path& run, int64_t step) {
   double score = std::nan("");
+  if (!fs::exists(run / "run.h5")) return score;
   try {
-    const RunReader reader(run);
-    const std::vector<double> at = reader.column("eval", "step");
-    const std::vector<double> scores = reader.column("eval", "pass_at_1");
-    for (size_t i = 0; i < std::min(at.size(), scores.size()); ++i) {
-      if (at[i] <= static_cast<double>(step)) score = scores[i];
+    const Scores scores = read_scores(run);
+    for (size_t i = 0; i < scores.at.size(); ++i) {
+      if (scores.at[i] <= static_cast<double>(step)) score = scores.pass_at_1[i];
     }
   } catch (const Error&) {
     return score;

@@ -116,15 +116,19 @@ def test_an_empty_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "none of them was evaluated" in complaint(capsys, "sweep", tmp_path, "--out", tmp_path / "out")
 
 
+@pytest.mark.parametrize("place", ["run.h5", "parts"])
 def test_bytes_that_have_changed_never_crash(
-    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_run: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(11)
-    whole = (small_run / "run.h5").read_bytes()
-    for _ in range(12):
+    folder = Path(shutil.copytree(small_run, tmp_path / "run"))
+    path = folder / "run.h5" if place == "run.h5" else sorted((folder / "parts").glob("*.h5"))[0]
+    whole = path.read_bytes()
+    out = ("--out", str(tmp_path / "out"))
+    for command in ([("summary",), ("export", "--to", "jsonl", *out)] * 6) + [("report", *out)]:
         content = bytearray(whole)
-        for place in rng.integers(0, len(whole), 60):
-            content[place] = rng.integers(0, 256)
-        (tmp_path / "run.h5").write_bytes(content)
-        assert main(["summary", str(tmp_path)]) in (0, 2)
+        for at in rng.integers(0, len(whole), 60):
+            content[at] = rng.integers(0, 256)
+        path.write_bytes(content)
+        assert main([command[0], str(folder), *command[1:]]) in (0, 2)
         assert "Traceback" not in capsys.readouterr().err

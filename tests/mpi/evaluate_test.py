@@ -224,6 +224,21 @@ def test_a_resume_reads_finished_problems_back(place, done, tmp_path):
     assert (run / "table.md").read_bytes() == (done[1] / "table.md").read_bytes()
 
 
+def test_problems_of_a_damaged_part_are_answered_again(place, done, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(done[1], run)
+    part = next((run / "parts").glob("s0000-a01-*.h5"))
+    part.write_bytes(part.read_bytes()[:-2000])
+    report = launch(2, *options(place), "--run", run, "--resume")
+    lines = [line for line in report.stderr.splitlines() if "its problems are answered again" in line]
+    assert len(lines) == 1 and part.name in lines[0], report.stderr
+    assert "0 of 14 problems need not be answered again" in report.stderr
+    assert samples_of(run) == samples_of(done[1])
+    whole_file = (run / "run.h5").read_bytes()
+    (run / "run.h5").write_bytes(whole_file[: len(whole_file) // 2])
+    assert "run.h5" in error(*options(place), "--run", run, "--resume")
+
+
 @pytest.mark.parametrize(("ranks", "sent"), [(2, signal.SIGUSR1), (1, signal.SIGTERM), (1, signal.SIGKILL)])
 def test_a_stopped_evaluation_goes_on(place, tmp_path, ranks, sent):
     many = ("--set", "evaluate.samples=4096", "--set", "evaluate.in_flight=1", "--set", "evaluate.progress_seconds=0.1")

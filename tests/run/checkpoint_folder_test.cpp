@@ -100,6 +100,32 @@ TEST_F(CheckpointFolder, DamageIsNamedAndTheOneBeforeIsTaken) {
               HasSubstr("lists no config.json"));
 }
 
+TEST_F(CheckpointFolder, AnyByteOfTheManifestMayBeWrong) {
+  make(7);
+  make(8);
+  const fs::path path = checkpoint_path(run_, 8) / "manifest.json";
+  const std::string whole = read_file(path, 10000);
+  int passed_over = 0;
+  for (size_t at = 0; at < whole.size(); ++at) {
+    for (const int bits : {4, 128}) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ bits);
+      std::ofstream(path, std::ios::binary) << changed;
+      if (newest() == 8) continue;  // a blank that is a line's end now
+      EXPECT_EQ(newest(), 7) << at;
+      ASSERT_EQ(skipped_.size(), 1U) << at;
+      EXPECT_EQ(skipped_.front().find('\n'), std::string::npos) << skipped_.front();
+      EXPECT_THAT(skipped_.front(), HasSubstr("step-000008"));
+      ++passed_over;
+    }
+  }
+  EXPECT_GT(passed_over, static_cast<int>(3 * whole.size() / 2));
+  std::ofstream(path, std::ios::binary) << std::string(whole).replace(whole.find("\"version\": 1"), 12,
+                                                                      "\"version\": 7");
+  EXPECT_EQ(newest(), 7);
+  EXPECT_THAT(skipped_, ElementsAre(HasSubstr("manifest.json: of format version 7, this program reads version 1")));
+}
+
 TEST_F(CheckpointFolder, LeftoversOfAKillAreCleaned) {
   make(7);
   make(8);

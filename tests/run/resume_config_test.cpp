@@ -1,5 +1,7 @@
 #include "run/resume_config.h"
 
+#include <map>
+
 #include <gmock/gmock.h>
 
 #include "core/error.h"
@@ -58,6 +60,32 @@ TEST(TimeBudget, DurationsAreReadAsSlurmWritesThem) {
   for (const char* wrong :
        {"", "0", "soon", "-5", "1:2:3:4", "1-5", "5 s", "1e3", "00:00:00", "99999999999999999999"}) {
     EXPECT_THROW(parse_duration(wrong, "key"), Error) << wrong;
+  }
+}
+
+TEST(TimeBudget, AnAbsurdEndOfTheSlurmJobIsAWarning) {
+  constexpr int64_t kNow = 1'800'000'000;
+  const auto left = [](const char* text) { return slurm_time_left(text, kNow); };
+  EXPECT_EQ(left("1800003600").seconds, 3600);
+  EXPECT_EQ(left("1800003600").warning, "");
+  EXPECT_EQ(left("1831622400").seconds, 366.0 * 86400);  // no limit is a year to Slurm
+  for (const char* none : {static_cast<const char*>(nullptr), "0"}) {
+    EXPECT_EQ(left(none).seconds, 0);
+    EXPECT_EQ(left(none).warning, "");
+  }
+  for (const auto& [text, why] : std::map<std::string, std::string>{{"1799992800", "2 h 00 min ago"},
+                                                                    {"1800000000", "ago by this host's clock"},
+                                                                    {"-9223372036854775808", "ago"},
+                                                                    {"1900000000", "more than 732 days ahead"},
+                                                                    {"9223372036854775807", "ahead"},
+                                                                    {"99999999999999999999", "not seconds since 1970"},
+                                                                    {"", "not seconds"},
+                                                                    {"1800003600x", "not seconds"},
+                                                                    {"Unknown", "not seconds"}}) {
+    const SlurmTime time = left(text.c_str());
+    EXPECT_EQ(time.seconds, 0) << text;
+    EXPECT_NE(time.warning.find("SLURM_JOB_END_TIME is \"" + text + "\""), std::string::npos) << time.warning;
+    EXPECT_NE(time.warning.find(why), std::string::npos) << time.warning;
   }
 }
 
