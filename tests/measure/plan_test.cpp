@@ -143,7 +143,7 @@ TEST(Fit, NamesAKeyThatHelps) {
   input.hardware.memory_gb = 46;
   input.learn.tokens_per_microbatch = 65536;
   std::string problem = what_does_not_fit(input);
-  EXPECT_THAT(problem, HasSubstr("a learner rank need"));
+  EXPECT_THAT(problem, HasSubstr("a learner rank: "));
   EXPECT_THAT(problem, HasSubstr("[learn].tokens_per_microbatch = 8192 would fit"));
   input.learn.tokens_per_microbatch = 8192;
   EXPECT_EQ(what_does_not_fit(input), "");
