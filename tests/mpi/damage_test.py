@@ -338,6 +338,8 @@ def test_damaged_hdf5_files_are_one_line_to_every_command(tmp_path, stopped, pla
         assert check.returncode == 0 or str(path) in check.stderr
         inspect = deepsearch("inspect", run, "--list", codes=codes)
         assert inspect.returncode == 0 or (inspect.stderr.count("\n") == 1 and str(path) in inspect.stderr)
+    if damage not in (cut, flips):
+        return
     # What is not read does not stop the run: parts are only written. run.h5 is named, and moved away it is begun anew.
     report = train(run)
     if place == "parts":
