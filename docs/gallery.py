@@ -1,6 +1,6 @@
-"""Draws the pictures of docs/gallery.md anew, from real runs:
+"""Draws the pictures of docs/gallery.md and README.md anew, from real runs:
 
-    python docs/gallery.py --run runs/quickstart --sweep runs/search-table [--out docs/images]
+    python docs/gallery.py --run runs/quickstart [--sweep runs/search-table] [--out docs/images]
 
 The sweep is what jobs/search-table.sh leaves. Pages are photographed by Chromium (jobs/setup.sh --with-browser).
 """
@@ -86,7 +86,7 @@ def draw_tree(folder: Path, out: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a finished run")
-    parser.add_argument("--sweep", type=Path, required=True, help="a sweep's folder")
+    parser.add_argument("--sweep", type=Path, help="a sweep's folder; without it its pictures stay as they are")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,16 @@ def main() -> None:
         folder = Path(made)
         run_analysis("report", options.run, "--out", folder)
         tree = draw_tree(options.run, folder)
-        run_analysis("sweep", options.sweep, "--out", folder)
-        runs = [run for run in find_runs(options.sweep) if "-uct-" in run.name or "-log-" in run.name]
-        run_analysis("compare", *runs, "--by", "search.order", "--out", folder)
         save(photograph(folder / "report.html", folder, (1280, 1500)), options.out / "gallery-report.png")
         save(photograph(tree, folder, (1500, 900)), options.out / "gallery-tree.png")
-        for name in ("report-search", "report-timeline", "compare-curves", "sweep-effects", "sweep-parallel"):
+        save(Image.open(folder / "report.png"), options.out / "quickstart.png")  # README's
+        names = ["report-search", "report-timeline"]
+        if options.sweep is not None:
+            run_analysis("sweep", options.sweep, "--out", folder)
+            runs = [run for run in find_runs(options.sweep) if "-uct-" in run.name or "-log-" in run.name]
+            run_analysis("compare", *runs, "--by", "search.order", "--out", folder)
+            names += ["compare-curves", "sweep-effects", "sweep-parallel"]
+        for name in names:
             save(Image.open(folder / f"{name}.png"), options.out / f"gallery-{name.removeprefix('report-')}.png")
 
 
