@@ -70,6 +70,7 @@ void add_store_bench(CLI::App& bench, CommandLine& line) {
   command->add_option("--json", options->json, "Write the figures to this file too");
   command->callback([options, &line] {
     line.chosen = [options] {
+      check_folder_can_be_written(options->params.folder);
       const StoreBenchResult result = bench_store(options->params);
       print(options->params, result);
       if (!options->json.empty()) write_json(options->json, result);
