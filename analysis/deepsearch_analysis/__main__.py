@@ -52,12 +52,17 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from deepsearch_analysis.cost import read_learning
+    from deepsearch_analysis.cost import Learning, read_curves, read_learning, with_more
     from deepsearch_analysis.cost_page import write_cost
     from deepsearch_analysis.groups import find_runs
 
-    runs = [read_learning(folder) for folder in find_runs(options.folder)]
-    _say(write_cost(runs, options.ours, options.targets, options.out or options.folder))
+    runs: list[Learning] = []
+    for source in options.source:
+        own = read_curves(source) if source.is_file() else [read_learning(folder) for folder in find_runs(source)]
+        runs = with_more(runs, own)
+    first = options.source[0]
+    out = options.out or (first.parent if first.is_file() else first)
+    _say(write_cost(runs, options.ours, options.targets, out))
 
 
 def _best(options: argparse.Namespace) -> None:
@@ -150,11 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     cost = command(
         "cost", _cost, "cost to the same held-out accuracy, method against method, over base policies", run=False
     )
-    cost.add_argument("folder", type=Path, help="holds run folders named METHOD-…, at any depth")
+    cost.add_argument("source", type=Path, nargs="+", metavar="FOLDER|CURVES.csv",
+                      help="holds run folders named METHOD-…, at any depth; or the cost-curves.csv of earlier ones. "
+                           "A run that two have is taken from the first")  # fmt: skip
     cost.add_argument("--ours", required=True, help="the method that the others are divided by")
     cost.add_argument("--targets", type=lambda t: [float(x) for x in t.split(",")], default=[0.05, 0.1, 0.2, 0.3, 0.5],
                       help="accuracies, as 0.05,0.1 (default: 0.05,0.1,0.2,0.3,0.5)")  # fmt: skip
-    out(cost, "the folder")
+    out(cost, "the first folder")
     best = command("best", _best, "the value of a key in the best of some runs, as tuning wants it", run=False)
     best.add_argument("folder", type=Path, help="holds the run folders")
     best.add_argument("--runs", default="*", help="their names, as a pattern (default: *)")

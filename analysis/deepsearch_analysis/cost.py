@@ -116,6 +116,52 @@ def read_learning(folder: Path) -> Learning:
         )
 
 
+# Columns of curves_table(), and the field that each is.
+_OF_RUN = ("method", "problems", "seed", "k", "finished")
+_OF_POINT = {"cost": "costs", "pass_at_1": "pass_at_1", "pass_at_k": "pass_at_k", "generated": "generated",
+             "trained": "trained", "seconds": "seconds"}  # fmt: skip
+
+
+def curves_table(runs: Sequence[Learning]) -> pd.DataFrame:
+    """A row for run × evaluation: all that the figures are made of, small enough to keep beside them."""
+    parts = []
+    for run in sorted(runs, key=lambda r: (r.problems, r.method, r.seed)):
+        part = pd.DataFrame({column: getattr(run, name) for column, name in _OF_POINT.items()})
+        for place, name in enumerate(_OF_RUN):
+            part.insert(place, name, getattr(run, name))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_curves(path: Path) -> list[Learning]:
+    """The runs of a file that curves_table() filled."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # its own parser of numbers is not always exact
+    except (OSError, ValueError) as problem:
+        raise RunError(f"{path}: no table of curves: {problem}") from None
+    missing = [name for name in (*_OF_RUN, *_OF_POINT) if name not in table]
+    if missing or not len(table):
+        raise RunError(f"{path}: has no {f'column {missing[0]!r}' if missing else 'rows'}")
+    for name in ("seed", "k", *_OF_POINT):
+        try:
+            table[name] = table[name].astype(int if name in _OF_RUN else float)
+        except ValueError:
+            raise RunError(f"{path}: column {name!r} holds something that is not a number") from None
+    return [
+        Learning(
+            **dict(zip(_OF_RUN, key, strict=True)) | {"finished": key[-1] == "True"},
+            **{name: part[column].to_numpy() for column, name in _OF_POINT.items()},
+        )
+        for key, part in table.groupby(list(_OF_RUN), sort=False)
+    ]
+
+
+def with_more(runs: Sequence[Learning], more: Sequence[Learning]) -> list[Learning]:
+    """`runs`, and those of `more` that are not among them: a run is known by its method, problems and seed."""
+    known = {(run.method, run.problems, run.seed) for run in runs}
+    return [*runs, *(run for run in more if (run.method, run.problems, run.seed) not in known)]
+
+
 def best_of(runs: Sequence[Learning], targets: Sequence[float]) -> int:
     """Which run tuning takes: it reaches the highest target; of those that do for the least cost; else ends highest."""
     if not runs:

@@ -111,7 +111,7 @@ def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> 
 
 
 def write_cost(runs: Sequence[Learning], ours: str, targets: Sequence[float], out: Path) -> list[Path]:
-    """cost.html, its pictures as PNG, and its tables as CSV and Parquet."""
+    """cost.html, its pictures as PNG, its tables as CSV and Parquet; cost-curves.csv, which all can be redrawn from."""
     out.mkdir(parents=True, exist_ok=True)
     tables = {"cost-ratio": cost.ratio_table(runs, ours, targets), "cost-final": cost.final_points(runs)}
     n_kinds = len({run.problems for run in runs})
@@ -131,4 +131,6 @@ def write_cost(runs: Sequence[Learning], ours: str, targets: Sequence[float], ou
     body.append(f"<h2>Ratio</h2>{html.text_table(shown['cost-ratio'])}")
     body.append(f"<h2>Where each ended (lowest … highest seed)</h2>{html.text_table(shown['cost-final'])}")
     write_whole(out / "cost.html", page_of("cost to the same accuracy", body).encode())
-    return [out / "cost.html", *paths, *write_tables(shown, out)]
+    curves = out / "cost-curves.csv"  # numbers that read back as the same ones
+    write_whole(curves, cost.curves_table(runs).to_csv(index=False).encode())
+    return [out / "cost.html", *paths, *write_tables(shown, out), curves]

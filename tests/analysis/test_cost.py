@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from deepsearch_analysis import cost
+from deepsearch_analysis.__main__ import main
 from deepsearch_analysis.cost import Learning, Ratio, Reach
 from deepsearch_analysis.cost_page import write_cost
 from deepsearch_analysis.reader import RunError
@@ -113,3 +115,40 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
     assert "≥ " in page and "</html>" in page and "http" not in page.replace("http://www.w3.org", "")
     # Nobody is past the base policy: a page all the same, which says so.
     write_cost(runs, "ours", [0.001], tmp_path / "out")
+
+
+def test_curves_come_back_from_their_file_to_the_bit(tmp_path: Path) -> None:
+    runs = [
+        learning("ours", 1, [0, 1e6 / 3, 2e6], [0.1 / 3, 0.1, 0.2], "bag 16"),
+        learning("dapo", 2, [0, 4e6], [0.05, 1 / 7]),
+        learning("ours", 2, [0, 2e6], [0.05, 0.25]),
+    ]
+    write_cost(runs, "ours", [0.2], tmp_path)
+    again = cost.read_curves(tmp_path / "cost-curves.csv")
+    assert len(again) == 3
+    for run in runs:
+        (twin,) = [r for r in again if (r.method, r.problems, r.seed) == (run.method, run.problems, run.seed)]
+        assert twin.k == run.k and twin.finished == run.finished
+        for name in ("costs", "pass_at_1", "pass_at_k", "generated", "trained", "seconds"):
+            assert np.array_equal(getattr(twin, name), getattr(run, name)), name
+    # A run that both have is taken from the first.
+    newer = learning("ours", 2, [0, 1e6], [0.05, 0.25])
+    both = cost.with_more([newer], again)
+    assert len(both) == 3 and both[0] is newer
+    # The command takes files and folders alike.
+    assert main(["cost", str(tmp_path / "cost-curves.csv"), "--ours", "ours", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "cost-curves.csv").read_bytes() == (tmp_path / "cost-curves.csv").read_bytes()
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda text: "", "no table of curves"),
+    (lambda text: text.replace("pass_at_k", "pass"), "has no column 'pass_at_k'"),
+    (lambda text: text.splitlines()[0] + "\n", "has no rows"),
+    (lambda text: text.replace("4000000.0", "much"), "column 'cost' holds something that is not a number"),
+])  # fmt: skip
+def test_a_file_of_curves_that_is_none(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+    write_cost([learning("ours", 2, [0, 4e6], [0.05, 0.25])], "ours", [0.2], tmp_path)
+    path = tmp_path / "cost-curves.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(RunError, match=said):
+        cost.read_curves(path)
