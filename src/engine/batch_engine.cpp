@@ -38,6 +38,7 @@ bool before_in_tree(const ExpansionRequest& a, const ExpansionRequest& b) {
 BatchEngine::BatchEngine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
                          int64_t n_blocks, std::unique_ptr<Backend> backend)
     : params_(params), config_(config), seed_(seed), rank_(rank), backend_(std::move(backend)), n_blocks_(n_blocks) {
+  if (params_.max_batch < 1) failure("engine: a batch of {}; make_engine() chooses one", params_.max_batch);
   backend_->reserve_blocks(n_blocks);
   cache_.reset(n_blocks);
   counters_.kv_bytes_limit = n_blocks * backend_->block_bytes();

@@ -56,6 +56,7 @@ class BatchEngine : public Engine {
   std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
   const EngineCounters& counters() const override { return counters_; }
   int64_t kv_blocks_used() const override { return cache_.pool().used(); }
+  int64_t max_batch() const override { return params_.max_batch; }
   const ModelConfig& model_config() const override { return config_; }
   std::string description() const override;
 

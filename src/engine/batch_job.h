@@ -50,6 +50,7 @@ struct BatchEngine::Job {
   int64_t unsettled = 0;  // children neither kept nor dropped
   bool to_judge = false;  // has children sampled in this pass
   // In the pass being built:
+  bool in_pass = false;       // has anything in it, here or below
   std::vector<Chunk> chunks;  // in path order
   bool path_row = false;      // the last chunk ends with the path's last token, whose distribution can be drawn from
 };

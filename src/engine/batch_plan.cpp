@@ -14,6 +14,8 @@ void BatchEngine::plan() {
   pass_.clear();
   drawn_for_.clear();
   for (const std::unique_ptr<Job>& job : jobs_) {
+    if (!job->in_pass) continue;  // many jobs may wait for each that runs
+    job->in_pass = false;
     job->chunks.clear();
     job->path_row = false;
     for (Child& child : job->children) {
@@ -159,7 +161,7 @@ bool BatchEngine::plan_node(Job& job, KvNode& node) {
 
 // Draws the first tokens of waiting children, when the path's last row is in the pass or can be run once more.
 void BatchEngine::admit(Job& job) {
-  if (job.waiting == 0 || !(job.path_row || path_ready(job))) return;
+  if (job.waiting == 0 || running_ >= params_.max_batch || !(job.path_row || path_ready(job))) return;
   for (Child& child : job.children) {
     if (child.state != Child::State::kWaiting) continue;
     if (running_ >= params_.max_batch) return;
@@ -188,6 +190,8 @@ void BatchEngine::admit(Job& job) {
 // --- 4. The pass -----------------------------------------------------------------------------------------------------
 
 void BatchEngine::emit(Job& job) {
+  if (job.running == 0 && job.chunks.empty()) return;
+  job.in_pass = true;
   for (const Job::Chunk& chunk : job.chunks) emit_span(*chunk.node, chunk.from, chunk.n);
   for (size_t i = 0; i < job.children.size(); ++i) {
     const Child& child = job.children[i];

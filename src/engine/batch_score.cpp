@@ -35,8 +35,10 @@ std::vector<Scores> BatchEngine::score(const std::vector<std::vector<Token>>& te
   for (size_t next = 0; next < texts.size() || !running.empty();) {
     pass_.clear();
     scored.clear();
-    // Each row's logits are kept until the draws are made: no more rows than decoding has.
-    auto rows = static_cast<int32_t>(params_.max_batch);
+    // Each row's logits are kept until the draws are made: few rows, but no fewer than fill the products' tiles.
+    constexpr int64_t kLeastRows = 64;
+    const int64_t room = params_.max_batch + params_.prefill_chunk;  // what backends are made for
+    auto rows = static_cast<int32_t>(std::clamp(kLeastRows, params_.max_batch, room));
     const auto add = [&](Running& text) {
       KvNode& kv = *text.kv;
       const int32_t n = std::min(rows, kv.end() - kv.filled);

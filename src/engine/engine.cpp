@@ -60,10 +60,21 @@ int64_t block_count(const EngineParams& params, const Backend& backend, bool cud
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,
+int64_t decode_batch(const EngineParams& params, const ModelConfig& config, bool on_gpu) {
+  if (params.max_batch > 0) return params.max_batch;
+  // A large batch shares the way of the weights from memory. Weights in a core's caches need no such sharing, and then
+  // what a small batch's KV saves by lying there too is worth up to a factor of 2 (docs/performance.md).
+  constexpr int64_t kManyParameters = int64_t{2} << 20;  // 8 MiB of fp32
+  if (on_gpu || parameter_count(config) > kManyParameters) return 256;
+  return 16 * params.threads;
+}
+
+std::unique_ptr<Engine> make_engine(const EngineParams& wanted, const ModelConfig& config, uint64_t seed, int rank,
                                     int64_t ranks_on_host) {
   check_model_config(config);
-  const bool cuda = use_cuda(params);
+  const bool cuda = use_cuda(wanted);
+  EngineParams params = wanted;
+  params.max_batch = decode_batch(wanted, config, cuda);
   std::unique_ptr<Backend> backend = cuda ? make_gpu_backend(params, config) : make_cpu_backend(params, config);
   const int64_t blocks = block_count(params, *backend, cuda, ranks_on_host);
   return std::make_unique<BatchEngine>(params, config, seed, rank, blocks, std::move(backend));

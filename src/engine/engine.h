@@ -55,9 +55,13 @@ class Engine : public StepGenerator {
   virtual std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) = 0;
   virtual const EngineCounters& counters() const = 0;
   virtual int64_t kv_blocks_used() const = 0;
+  virtual int64_t max_batch() const = 0;  // sequences decoded together at most
   virtual const ModelConfig& model_config() const = 0;
   virtual std::string description() const = 0;  // "native CPU, 1 thread, AVX-512, fp32, batch 256": printed at start
 };
+
+// [engine].max_batch, or what it is by itself.
+int64_t decode_batch(const EngineParams& params, const ModelConfig& config, bool on_gpu);
 
 // `seed` keys all sampling; `rank` is written into Expansion.made_by_rank; `ranks_on_host` share the host's memory.
 std::unique_ptr<Engine> make_engine(const EngineParams& params, const ModelConfig& config, uint64_t seed, int rank,

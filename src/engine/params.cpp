@@ -19,8 +19,9 @@ void EngineParams::describe(ConfigVisitor& v) {
       weights);
   v.field({.key = "max_batch",
            .unit = "sequences",
-           .meaning = "sequences decoded together; more wait in a queue",
-           .min = 1,
+           .meaning = "sequences decoded together; more wait in a queue; 0: 256, or 16 a thread on a CPU whose caches "
+                      "hold the weights: there more share nothing and their KV falls out of the caches",
+           .min = 0,
            .max = 65536},
           max_batch);
   v.field({.key = "prefill_chunk",

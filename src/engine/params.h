@@ -12,7 +12,7 @@ namespace deepsearch {
 struct EngineParams {
   std::string device = "auto";   // cpu, cuda, auto (cuda when the rank owns a GPU)
   std::string weights = "auto";  // fp32, bf16, fp16, int8: how weights are stored; auto: fp32 (CPU), bf16 (GPU)
-  int64_t max_batch = 256;       // sequences decoded together
+  int64_t max_batch = 0;         // sequences decoded together; 0: decode_batch() of engine.h
   int64_t prefill_chunk = 512;   // prefix tokens computed in one pass, beside the decoding
   int64_t kv_memory_mb = 0;      // KV cache at most; 0: half of the free memory (CPU), nearly all of it (GPU)
   std::string on_update = "drop";

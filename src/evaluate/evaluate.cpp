@@ -104,7 +104,7 @@ std::vector<int64_t> checked_ks(const EvaluateParams& params) {
   return ks;
 }
 
-// As many problems at a time as keep twice the batch supplied, but no more than whose KV has room when responses are
+// As many problems at a time as keep twice the batch and the last responses of one supplied, but no more than whose KV has room when responses are
 // half as long as they may be: what is evicted must be computed again.
 int64_t problems_in_flight(const Rank& rank, const Engine& engine) {
   if (rank.config.evaluate.in_flight > 0) return rank.config.evaluate.in_flight;
@@ -113,8 +113,9 @@ int64_t problems_in_flight(const Rank& rank, const Engine& engine) {
   const double per_token = 2.0 * 4.0 * static_cast<double>(model.n_layers * model.n_kv_heads * model.head_dim);
   const double per_response = per_token * static_cast<double>(search.max_depth * search.step_tokens) / 2;
   const double room = static_cast<double>(engine.counters().kv_bytes_limit) / per_response;
-  const double sequences = std::min(2.0 * static_cast<double>(rank.config.engine.max_batch), room);
-  const double problems = sequences / static_cast<double>(rank.config.evaluate.samples);
+  const auto samples = static_cast<double>(rank.config.evaluate.samples);
+  const double sequences = std::min(2.0 * static_cast<double>(engine.max_batch()) + samples, room);
+  const double problems = sequences / samples;
   return std::max<int64_t>(1, static_cast<int64_t>(problems + 0.999));
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "engine/engine.h"
 #include "model/weights.h"
 
 namespace deepsearch {
@@ -106,7 +107,7 @@ std::string engine_weight_name(const PlanInput& input) {
 double pass_bytes(const PlanInput& input) {
   constexpr double kLogitRows = 256;
   const ModelConfig& m = input.model;
-  const auto rows = static_cast<double>(input.engine.max_batch + input.engine.prefill_chunk);
+  const auto rows = static_cast<double>(batch_of(input) + input.engine.prefill_chunk);
   const auto heads = static_cast<double>((2 * m.n_heads + 2 * m.n_kv_heads) * m.head_dim);
   const double row = kFloat * static_cast<double>(m.hidden_size) +
                      (engine_on_gpu(input) ? 2 : 4) *
@@ -115,6 +116,10 @@ double pass_bytes(const PlanInput& input) {
 }
 
 }  // namespace
+
+int64_t batch_of(const PlanInput& input) {
+  return decode_batch(input.engine, input.model, engine_on_gpu(input));
+}
 
 Workload workload_of(const SearchParams& search, double prompt_tokens, double response_tokens, double new_share) {
   Workload work;
@@ -298,7 +303,7 @@ std::vector<Change> changes_of(const PlanInput& input) {
     changes.push_back(
         {fmt::format("[engine].kv_memory_mb = {}", mb), [mb](PlanInput& p) { p.engine.kv_memory_mb = mb; }});
   }
-  for (int64_t batch = input.engine.max_batch / 2; batch >= 8; batch /= 2) {
+  for (int64_t batch = batch_of(input) / 2; batch >= 8; batch /= 2) {
     changes.push_back(
         {fmt::format("[engine].max_batch = {}", batch), [batch](PlanInput& p) { p.engine.max_batch = batch; }});
   }

@@ -69,6 +69,8 @@ RankMemory search_memory(const PlanInput& input, double kv_room);
 // What the fullest device has left for one search rank's KV cache, its ranks' other terms taken off; may be negative.
 double kv_room(const PlanInput& input);
 double kv_bytes_per_token(const PlanInput& input);
+// Sequences a search rank decodes together at most.
+int64_t batch_of(const PlanInput& input);
 
 struct DeviceMemory {
   RankMemory learner, search;  // of one rank; empty where the fullest device has none

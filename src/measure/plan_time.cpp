@@ -42,8 +42,8 @@ Decoding decoding(const PlanInput& input, double kv_bytes) {
   const auto problems =
       std::min(static_cast<double>(input.problems_in_flight),
                std::ceil(static_cast<double>(input.learn.problems) / static_cast<double>(input.search_ranks)));
-  const double batch = std::max(1.0, std::min({static_cast<double>(input.engine.max_batch), problems * work.sequences,
-                                               kv_bytes / kv_of_sequence}));
+  const double batch = std::max(
+      1.0, std::min({static_cast<double>(batch_of(input)), problems * work.sequences, kv_bytes / kv_of_sequence}));
   const ModelConfig& m = input.model;
   const double flops = batch * (layer_flops_per_token(m) + head_flops(m) + flops_per_pair(m) * context);
   // Every matrix is read once a pass, and the KV of all distinct prefixes; an untied embedding only by rows.

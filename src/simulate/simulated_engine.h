@@ -38,6 +38,7 @@ class SimulatedEngine : public Engine {
   std::vector<Scores> score(const std::vector<std::vector<Token>>& texts) override;
   const EngineCounters& counters() const override { return counters_; }
   int64_t kv_blocks_used() const override { return 0; }
+  int64_t max_batch() const override { return engine_.max_batch(); }
   const ModelConfig& model_config() const override { return model_; }
   std::string description() const override;
 

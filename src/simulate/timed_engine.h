@@ -41,6 +41,7 @@ class TimedEngine : public StepGenerator {
   // Hands out what has ended; no time passes.
   void poll(std::vector<Expansion>& finished) override;
   int64_t in_flight() const override { return in_flight_; }
+  int64_t max_batch() const { return model_.max_batch; }
   void release(uint64_t tree) override;
 
   double now() const { return now_; }

@@ -31,7 +31,7 @@ ModelConfig chain_config(double version = 1.0) {
 struct Options {
   int64_t blocks = 100000;
   bool eos = true;
-  EngineParams params = {};
+  EngineParams params = {.max_batch = 256};
 };
 
 struct Bench {

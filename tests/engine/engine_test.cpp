@@ -432,6 +432,25 @@ TEST(Engine, RefusesWhatCannotBe) {
   EXPECT_THROW(empty->poll(finished), Error);
 }
 
+TEST(Engine, ABatchIsAsAskedForOrFitsTheMachine) {
+  const ModelConfig small = small_config();
+  ModelConfig large = small;
+  large.intermediate_size = 1 << 16;
+  ASSERT_LT(parameter_count(small), 1 << 21);
+  ASSERT_GT(parameter_count(large), 1 << 21);
+  EngineParams params;
+  params.threads = 3;
+  EXPECT_EQ(decode_batch(params, small, false), 48);
+  EXPECT_EQ(decode_batch(params, small, true), 256);
+  EXPECT_EQ(decode_batch(params, large, false), 256);
+  params.device = "cpu";
+  EXPECT_EQ(make_engine(params, small, 1, 0)->max_batch(), 48);
+  params.max_batch = 5;
+  EXPECT_EQ(decode_batch(params, small, false), 5);
+  EXPECT_EQ(decode_batch(params, large, true), 5);
+  EXPECT_EQ(make_engine(params, small, 1, 0)->max_batch(), 5);
+}
+
 TEST(Engine, DivergedWeightsAreNamed) {
   ModelWeights weights = lively_weights(small_config(), 3);
   weights.tensors[0].values.assign(weights.tensors[0].values.size(), std::nanf(""));
