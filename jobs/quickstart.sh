@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job, small: sets up, builds, makes a base policy, trains it by DeepSearch on two search ranks and a learner,
-# and draws the result.
+# The main job, small: sets up, builds, makes a base policy, trains it by DeepSearch on two search ranks and two learners
+# (which take turns, so that two cores are enough), and draws the result.
 #
 #   jobs/quickstart.sh [--seed N] [--run DIR]      (default: seed 1, runs/quickstart)
 #
@@ -30,11 +30,12 @@ say "base policy: supervised warm start"
 mkdir -p "$(dirname "$RUN")"
 "$DEEPSEARCH" sft "$CONFIG" --set run.seed="$SEED" --out "$RUN-base" --force
 
-say "training by DeepSearch: 2 search ranks, 1 learner"
+say "training by DeepSearch: 2 search ranks, 2 learners in turn"
 if [ -t 1 ]; then export DEEPSEARCH_PROGRESS=bar; fi # the pipe below hides the terminal
 RESULT=$(mktemp)
 trap 'rm -f "$RESULT"' EXIT
-run_ranks 3 "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --force --set run.seed="$SEED" --set model.path="$RUN-base" |
+run_ranks 4 "$DEEPSEARCH" train "$CONFIG" --run "$RUN" --force --set run.seed="$SEED" --set model.path="$RUN-base" \
+    --set ranks.learners=2 |
     tee "$RESULT"
 
 say "a tree that found a solution where $(sed -n 's/^group *= *//p' "$CONFIG") independent rollouts found none"
