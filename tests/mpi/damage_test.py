@@ -14,47 +14,35 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from resume_test import CONFIG, ROUNDS, assert_same, wait_for
-from train_test import DEEPSEARCH, MPIEXEC
+from whole_runs import (
+    DEEPSEARCH,
+    FEW_SOLVED,
+    LONG,
+    ROUNDS,
+    Training,
+    assert_same,
+    command,
+    ended,
+    error_of,
+    mpiexec,
+    newest,
+    started,
+    train_policy,
+    wait_for,
+)
 
 # Rounds, for their files; trees that end one after another, so that a stop finds some that are finished.
-KEYS = (*ROUNDS, "learn.checkpoint_every=1", "ranks.problems_in_flight=3")
-BASE = None
-
-
-def command(run, *more):
-    config = run.parent / "config.toml"
-    config.write_text(CONFIG)
-    sets = [f"--set={key}" for key in (f"model.path={BASE}", *KEYS, *more)]
-    return [DEEPSEARCH, "train", str(config), "--run", str(run), *sets, "--resume"]
-
-
-def train(run, *more):
-    return subprocess.run(command(run, *more), capture_output=True, text=True, timeout=110, check=False)
+RUNS = Training(*ROUNDS, "learn.checkpoint_every=1", "ranks.problems_in_flight=3")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def base(tmp_path_factory):
-    """A policy that solves a few problems, so that there are gradients, and moments worth keeping."""
-    global BASE  # noqa: PLW0603
-    folder = tmp_path_factory.mktemp("base")
-    (folder / "config.toml").write_text(CONFIG)
-    BASE = folder / "policy"
-    keys = ("sft.steps=200", "sft.batch=64", "sft.optimizer.lr=5e-3", "task.sizes=[1, 2]")
-    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, *(f"--set={key}" for key in keys)]
-    subprocess.run(arguments, check=True, capture_output=True)
+    RUNS.base = train_policy(tmp_path_factory.mktemp("base"), LONG, "sft.steps=200", *FEW_SOLVED)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    run = tmp_path_factory.mktemp("whole") / "run"
-    report = train(run)
-    assert report.returncode == 0, report.stderr
-    return run
-
-
-def newest(run):
-    return max((run / "checkpoints").glob("step-*"))
+    return RUNS.whole(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +58,7 @@ def stopped(tmp_path_factory):
 
 
 def stop_in_step_five(run, seconds):
-    with subprocess.Popen(command(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+    with started(RUNS.command(run)) as job:
         wait_for(lambda: (run / "checkpoints" / "step-000004").exists() or job.poll() is not None)
         time.sleep(seconds)
         job.send_signal(signal.SIGUSR1)
@@ -121,7 +109,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_bits_are_the_same(tmp_path,
     shutil.copytree(stopped, run)
     assert newest(run).name == "step-000004"
     damage(newest(run) / name)
-    report = train(run)
+    report = RUNS.train(run)
     assert report.returncode == 0, report.stderr
     warnings = [line for line in report.stderr.splitlines() if "passed over" in line]
     assert len(warnings) == 1 and "step-000004" in warnings[0], report.stderr
@@ -200,7 +188,7 @@ def test_a_checkpoint_of_another_format_is_passed_over_with_both_versions(tmp_pa
     for folder in folders[1:]:
         path = folder / "manifest.json"
         path.write_text(path.read_text().replace('"version": 1', '"version": 7'))
-    report = train(run)
+    report = RUNS.train(run)
     assert report.returncode == 0, report.stderr
     lines = [line for line in report.stderr.splitlines() if "passed over" in line]
     assert len(lines) == len(folders) - 1
@@ -209,7 +197,7 @@ def test_a_checkpoint_of_another_format_is_passed_over_with_both_versions(tmp_pa
     for folder in (run / "checkpoints").iterdir():
         path = folder / "manifest.json"
         path.write_text(path.read_text().replace('"version": 1', '"version": 7'))
-    assert "of format version 7, this program reads version 1" in refusal(train(run))
+    assert "of format version 7, this program reads version 1" in refusal(RUNS.train(run))
 
 
 VERSIONS = {
@@ -227,7 +215,7 @@ def test_a_state_of_another_format_is_refused_with_both_versions(tmp_path, stopp
     data = (newest(run) / name).read_bytes()
     assert before in data
     write_as_whole(newest(run), name, data.replace(before, after))
-    line = refusal(train(run))
+    line = refusal(RUNS.train(run))
     assert f"/{name}: of format version 3, this program reads version 1" in line
 
 
@@ -239,7 +227,7 @@ def test_finished_trees_of_another_version_are_grown_again(tmp_path, whole, stop
     version = data[12]
     data[12] += 1
     write_as_whole(newest(run), "resume/trees.bin", bytes(data))
-    report = train(run)
+    report = RUNS.train(run)
     assert report.returncode == 0, report.stderr
     assert f"trees.bin: of version {version + 1}, this program reads version {version}: its trees are" in report.stderr
     assert "0 finished trees need not be grown again" in report.stderr
@@ -254,7 +242,7 @@ def test_another_revision_is_named(tmp_path, stopped):
     own = state["revision"]
     state["revision"] = "abc1234"
     write_as_whole(newest(run), "resume/run.json", json.dumps(state).encode())
-    report = train(run)
+    report = RUNS.train(run)
     assert report.returncode == 0, report.stderr
     assert f"was written by revision abc1234, this program is {own}" in report.stderr
 
@@ -267,19 +255,10 @@ def test_ranks_of_different_builds_are_refused(tmp_path):
     path = tmp_path / "deepsearch"
     path.write_bytes(binary.replace(own.encode() + b"\0", other.encode() + b"\0"))
     path.chmod(0o755)
-    ranks = [[str(program), *command(tmp_path / "run")[1:]] for program in (DEEPSEARCH, path)]
-    start = [MPIEXEC, "--oversubscribe", "--bind-to", "none"]
-    report = subprocess.run(
-        [*start, "-n", "2", *ranks[0], ":", "-n", "1", *ranks[1]],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert report.returncode == 2, report.stderr
-    lines = [line for line in report.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, report.stderr
-    assert re.search(rf"rank 2 \(host \S+\) runs deepsearch \S+ \({other}\), rank 0 .* \({own}\): all ranks", lines[0])
+    ranks = [[str(program), *RUNS.command(tmp_path / "run")[1:]] for program in (DEEPSEARCH, path)]
+    report = ended([*mpiexec(2), *ranks[0], ":", "-n", "1", *ranks[1]], seconds=60)
+    line = error_of(report)
+    assert re.search(rf"rank 2 \(host \S+\) runs deepsearch \S+ \({other}\), rank 0 .* \({own}\): all ranks", line)
     assert not (tmp_path / "run").exists()
 
 
@@ -315,9 +294,7 @@ HDF5_DAMAGE = [cut, without_header, zeros_inside, flips, nothing_left]
 
 def deepsearch(*arguments, codes=(0, 2)):
     """A command that must come to its end: an answer, or lines of errors, and no more."""
-    report = subprocess.run(
-        [DEEPSEARCH, *map(str, arguments)], capture_output=True, text=True, timeout=110, check=False
-    )
+    report = ended(command(1, *arguments))
     assert report.returncode in codes, f"{arguments}: {report.returncode}\n{report.stdout}\n{report.stderr}"
     return report
 
@@ -341,7 +318,7 @@ def test_damaged_hdf5_files_are_one_line_to_every_command(tmp_path, stopped, pla
     if damage not in (cut, flips):
         return
     # What is not read does not stop the run: parts are only written. run.h5 is named, and moved away it is begun anew.
-    report = train(run)
+    report = RUNS.train(run)
     if place == "parts":
         assert report.returncode == 0, report.stderr
         return
@@ -349,7 +326,7 @@ def test_damaged_hdf5_files_are_one_line_to_every_command(tmp_path, stopped, pla
         line = refusal(report)
         assert str(path) in line and "moved away, the run goes on" in line
         path.rename(tmp_path / "damaged.h5")
-        report = train(run)
+        report = RUNS.train(run)
     assert report.returncode == 0, report.stderr
 
 
@@ -364,6 +341,6 @@ def test_hdf5_files_of_another_version_are_refused_with_both_versions(tmp_path, 
     wanted = f"schema version 9.1; this program reads version {version[0]} (a newer program is needed)"
     assert wanted in deepsearch("check", run, codes=(2,)).stderr
     assert wanted in deepsearch("inspect", run, "--list", codes=(2,)).stderr
-    report = train(run)
+    report = RUNS.train(run)
     assert report.returncode == (0 if place == "parts" else 2)
     assert place == "parts" or wanted in refusal(report)

@@ -6,18 +6,17 @@ import shutil
 import subprocess
 import time
 
-import h5py
 import pytest
-from resume_test import CONFIG, wait_for
-from train_test import DEEPSEARCH, MPIEXEC
+from whole_runs import Training, assert_files_open, started, wait_for
 
 # A policy of fresh weights will do: what is tested is files.
 SIZE = ("learn.problems=16", "learn.minibatch_problems=8", "learn.checkpoint_every=1", "eval.every=0")
+RUNS = Training(*SIZE, ranks=3, learners=1)
 
 
 def mount(folder, *options):
-    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    words = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
@@ -35,21 +34,6 @@ def disk(tmp_path):
         yield folder, change
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def command(run, *keys, ranks=3, learners=1):
-    config = run.parent / "config.toml"
-    if not config.exists():
-        config.write_text(CONFIG)
-    start = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
-    if ranks == 1:
-        start = []
-    sets = [word for key in (f"ranks.learners={learners}", *SIZE, *keys) for word in ("--set", key)]
-    return [*start, DEEPSEARCH, "train", str(config), "--run", str(run), *sets, "--resume"]
-
-
-def train(run, *keys, **layout):
-    return subprocess.run(command(run, *keys, **layout), capture_output=True, text=True, timeout=110, check=False)
 
 
 def put_checkpoints_on(disk, run):
@@ -82,21 +66,21 @@ def test_no_checkpoint_stops_the_run_cleanly(tmp_path, disk, how, learners):
     folder, change = disk
     run = tmp_path / "run"
     layout = {"ranks": 2 + learners, "learners": learners}
-    assert train(run, "learn.steps=1", **layout).returncode == 0
+    assert RUNS.train(run, "learn.steps=1", **layout).returncode == 0
     put_checkpoints_on(folder, run)
     before = contents(folder / "checkpoints")
     if how == "full":
         fill(folder)
     else:
         change("ro")
-    report = train(run, "learn.steps=3", **layout)
+    report = RUNS.train(run, "learn.steps=3", **layout)
     assert report.returncode == 2, report.stderr
     reason = "No space left on device" if how == "full" else "Read-only file system"
     assert_one_line(report.stderr, "the checkpoint after step 2 was not written, the one before stays", reason)
     assert contents(folder / "checkpoints") == before  # the old one is whole, and nothing is left of the new one
     change("rw")
     (folder / "filler").unlink(missing_ok=True)
-    report = train(run, "learn.steps=3", **layout)
+    report = RUNS.train(run, "learn.steps=3", **layout)
     assert report.returncode == 0, report.stderr
     assert "resumed from checkpoints/step-000001" in report.stderr
 
@@ -105,12 +89,12 @@ def test_no_checkpoint_need_not_stop_the_run(tmp_path, disk):
     folder, _ = disk
     run = tmp_path / "run"
     keys = ("learn.steps=300", 'run.on_checkpoint_failure="continue"', "run.keep_checkpoints=1")
-    assert train(run, "learn.steps=1").returncode == 0
+    assert RUNS.train(run, "learn.steps=1").returncode == 0
     put_checkpoints_on(folder, run)
     before = contents(folder / "checkpoints" / "step-000001")
     fill(folder)
     log = run / "log" / "rank-0002.log"
-    with subprocess.Popen(command(run, *keys), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+    with started(RUNS.command(run, *keys)) as job:
         wait_for(lambda: log.read_text().count("no checkpoint, the run goes on") >= 3 or job.poll() is not None)
         assert contents(folder / "checkpoints" / "step-000001") == before
         (folder / "filler").unlink()
@@ -132,26 +116,22 @@ def test_a_full_disk_under_the_run_is_one_line_and_can_be_resumed(tmp_path, disk
     keys = ("learn.checkpoint_every=0", "run.checkpoint_minutes=0", "eval.problems=1", "eval.samples=1")
     keys += (f"store.level={'all' if place == 'parts' else 'metrics'}", "ranks.problems_in_flight=1")
     if place == "run.h5":  # few rows are written: the disk is filled by others
-        with subprocess.Popen(
-            command(run, *keys, "learn.steps=100000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as job:
+        with started(RUNS.command(run, *keys, "learn.steps=100000")) as job:
             wait_for(lambda: (run / "run.h5").exists())
             time.sleep(0.5)
             fill(folder)
             out, errors = job.communicate(timeout=110)
         code, said = job.returncode, out + errors
     else:
-        report = train(run, *keys, "learn.steps=100000")
+        report = RUNS.train(run, *keys, "learn.steps=100000")
         code, said = report.returncode, report.stdout + report.stderr
     assert code == 2, said
     name = "/parts/s000" if place == "parts" else "/run.h5"
     lines = [line for line in said.splitlines() if "disk full" in line and line.startswith("rank ")]
     assert 1 <= len(lines) <= 3 and any(name in line for line in lines), said  # ranks may meet it at the same moment
-    for path in [*(run / "parts").glob("*.h5"), run / "run.h5"]:
-        with h5py.File(path, "r", libver="latest", swmr=True) as file:
-            assert len(file) > 0
+    assert_files_open(run)
     (folder / "filler").unlink(missing_ok=True)
     change("size=200m")
-    report = train(run, *keys, "learn.steps=2")
+    report = RUNS.train(run, *keys, "learn.steps=2")
     assert report.returncode == 0, report.stderr
     assert (run / "checkpoints" / "step-000002" / "manifest.json").exists()

@@ -14,9 +14,8 @@ import h5py
 import numpy as np
 import pytest
 from text_models import SUFFIX, answering_model, random_model, text_of, write_problems
+from whole_runs import DEEPSEARCH, command, error_of, launch, started
 
-DEEPSEARCH = os.environ["DEEPSEARCH"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"
 SHARED = Path(os.environ.get("DEEPSEARCH_SHARED", "/nowhere"))
@@ -42,21 +41,8 @@ flush_seconds = 0.1
 """
 
 
-def command(ranks, *arguments):
-    mpi = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
-    return [*(mpi if ranks > 1 else []), DEEPSEARCH, *map(str, arguments)]
-
-
-def launch(ranks, *arguments, code=0):
-    report = subprocess.run(command(ranks, *arguments), capture_output=True, text=True, timeout=300, check=False)
-    assert report.returncode == code, f"{report.stdout}\n{report.stderr}"
-    return report
-
-
 def error(*arguments):
-    lines = [line for line in launch(1, *arguments, code=2).stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
+    return error_of(launch(1, *arguments, code=2))
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +232,7 @@ def test_a_stopped_evaluation_goes_on(place, tmp_path, ranks, sent):
     if not (whole / "table.md").exists():
         launch(1, *options(place), *many, "--run", whole, "--force")
     own = (*options(place), *many, "--run", tmp_path / "run")
-    with subprocess.Popen(command(ranks, *own), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command(ranks, *own)) as process:
         for line in process.stdout:
             if re.match(r"evaluating: [2-9]", line):
                 process.send_signal(sent)  # mpirun passes SIGUSR1 on

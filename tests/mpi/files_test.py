@@ -4,11 +4,9 @@ Needs DEEPSEARCH (the binary) and MPIEXEC; analysis/ is read from this checkout.
 DEEPSEARCH_LIVE_SECONDS=60 (a reader follows the run that long), DEEPSEARCH_KILLS=20.
 """
 
-import contextlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from whole_runs import command, kill, launched, sets
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "analysis"))
@@ -25,7 +24,6 @@ sys.path.insert(0, str(ROOT / "analysis"))
 from deepsearch_analysis.__main__ import main  # noqa: E402
 from deepsearch_analysis.reader import Run  # noqa: E402
 
-DEEPSEARCH, MPIEXEC = os.environ["DEEPSEARCH"], os.environ["MPIEXEC"]
 LIVE_SECONDS = float(os.environ.get("DEEPSEARCH_LIVE_SECONDS", "10"))
 KILLS = int(os.environ.get("DEEPSEARCH_KILLS", "3"))
 PREDECESSOR = ROOT / "tests" / "store" / "data" / "version-1.0"
@@ -66,27 +64,12 @@ def start(folder, *more):
     """A run on two search ranks and a learner, in a session of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(CONFIG)
-    command = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", "3",
-               DEEPSEARCH, "train", folder / "config.toml", "--run", folder / "run"]  # fmt: skip
-    more = [word for change in more for word in ("--set", change)]
+    words = launched(3, "train", folder / "config.toml", "--run", folder / "run", *sets(*more))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DEEPSEARCH_PROGRESS": "off"}
     return subprocess.Popen(
-        [*map(str, command), *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env=environment, start_new_session=True,
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment,
+        start_new_session=True,
     )  # fmt: skip
-
-
-def children(pid):
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in found.read_text().split()] if found.exists() else []
-
-
-def kill(process):
-    """kill -9 of all ranks, then of what started them."""
-    for pid in (*children(process.pid), process.pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=60)
 
 
 def wait_for(condition, process, seconds=90):
@@ -102,7 +85,7 @@ def begun(run):
 
 
 def check(run, *more):
-    return subprocess.run([DEEPSEARCH, "check", *more, str(run)], capture_output=True, text=True, check=False)
+    return subprocess.run(command(1, "check", *more, run), capture_output=True, text=True, check=False)
 
 
 def files_of(run):
@@ -156,6 +139,7 @@ def test_a_reader_follows_a_run_that_writes(tmp_path, capsys):
         assert live.stdout.count("being written") == 3
     finally:
         kill(process)
+        process.communicate(timeout=60)
     with capsys.disabled():
         print(f"\n{looks} looks in {LIVE_SECONDS:g} s; at the end {seen[-1][0]} trees, {seen[-1][1]} steps")
     assert seen[-1][1] > seen[1][1]
@@ -220,6 +204,7 @@ def test_a_killed_run_is_clean_and_loses_no_whole_row(tmp_path, capsys):
             time.sleep(rng.uniform(0, 4))
         finally:
             kill(process)
+            process.communicate(timeout=60)
         found = check(run_folder)
         assert found.stdout.count("its writer was killed") == 3, (number, found.stdout, found.stderr)
         *lines, last = found.stderr.splitlines()  # a line a file, about the kill and nothing else

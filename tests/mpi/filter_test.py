@@ -3,11 +3,9 @@ DEEPSEARCH (the binary) and MPIEXEC."""
 
 import json
 import signal
-import subprocess
-import time
 
 import pytest
-from train_test import DEEPSEARCH, MPIEXEC, SMALL, launch
+from whole_runs import SMALL, ended, launched, sets, started, train_policy, wait_for
 
 KEYS = ("rounds.pool=300", "rounds.wave=20", "rounds.filter_samples=4", "rounds.max_pass_rate=0.5")
 
@@ -16,23 +14,19 @@ KEYS = ("rounds.pool=300", "rounds.wave=20", "rounds.filter_samples=4", "rounds.
 def place(tmp_path_factory):
     """A configuration, a policy that solves some problems, and what the filter makes of them on one rank."""
     folder = tmp_path_factory.mktemp("filter")
-    (folder / "config.toml").write_text(SMALL.replace("hidden_size = 16", "hidden_size = 64"))
-    keys = ("sft.steps=400", "sft.batch=64", "sft.optimizer.lr=5e-3")
-    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", folder / "policy"]
-    arguments += [f"--set={key}" for key in keys]
-    subprocess.run(arguments, check=True, capture_output=True)
+    config = SMALL.replace("hidden_size = 16", "hidden_size = 64")
+    train_policy(folder, config, "sft.steps=400", "sft.batch=64", "sft.optimizer.lr=5e-3")
     report = run_filter(folder, 1, "one")
     assert report.returncode == 0, report.stderr
     return folder
 
 
 def arguments_of(place, name, *more):
-    words = [word for key in KEYS for word in ("--set", key)]
-    return ["filter", place / "config.toml", "--run", place / name, "--model", place / "policy", *words, *more]
+    return ["filter", place / "config.toml", "--run", place / name, "--model", place / "policy", *sets(*KEYS), *more]
 
 
 def run_filter(place, ranks, name, *more):
-    return launch(ranks, *arguments_of(place, name, *more))
+    return ended(launched(ranks, *arguments_of(place, name, *more)))
 
 
 def results(place, name):
@@ -57,13 +51,8 @@ def test_the_same_on_any_number_of_ranks(place, ranks):
 
 
 def test_goes_on_where_it_was_stopped(place):
-    command = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "-n", "2", DEEPSEARCH]
-    command += [str(word) for word in arguments_of(place, "stopped", "--set", "rounds.wave=5")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        deadline = time.monotonic() + 60
-        while not (place / "stopped" / "filter.bin").exists() and job.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+    with started(launched(2, *arguments_of(place, "stopped", "--set", "rounds.wave=5"))) as job:
+        wait_for(lambda: (place / "stopped" / "filter.bin").exists() or job.poll() is not None, pause=0.005)
         if job.poll() is None:
             job.send_signal(signal.SIGUSR1)
         _, errors = job.communicate(timeout=60)
@@ -82,7 +71,7 @@ def test_goes_on_where_it_was_stopped(place):
 def test_training_and_the_next_filter_take_the_file(place):
     file = f"problems.train_file={place / 'one' / 'problems.jsonl'}"
     model = f"model.path={place / 'policy'}"
-    report = launch(2, "train", place / "config.toml", "--run", place / "run", "--set", file, "--set", model)
+    report = ended(launched(2, "train", place / "config.toml", "--run", place / "run", *sets(file, model)))
     assert report.returncode == 0, report.stderr
     assert run_filter(place, 2, "again", "--set", file).returncode == 0
     rows = [json.loads(line) for line in (place / "again" / "problems.jsonl").read_text().splitlines()]

@@ -2,96 +2,45 @@
 (the binary) and MPIEXEC."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from train_test import DEEPSEARCH, MPIEXEC, SMALL, trees_of
+from whole_runs import (
+    FEW_SOLVED,
+    LONG,
+    ROUNDS,
+    STEPS,
+    Training,
+    assert_same,
+    begun,
+    elapsed_of,
+    ended,
+    error_of,
+    kill,
+    newest,
+    train_policy,
+)
 
-STEPS = 6
-CHANGES = {
-    "steps = 2": f"steps = {STEPS}\ncheckpoint_every = 2\nkl_coef = 0.05\nentropy_coef = 0.01",
-    "every = 1": "every = 2",
-    "hidden_size = 16": "hidden_size = 64",
-    "width = 3": "width = 4",
-    "trajectories = 3": "trajectories = 4",
-    "minibatch_problems = 4": "minibatch_problems = 60",
-    "problems = 8": "problems = 240",
-}
-CONFIG = SMALL
-for old, new in CHANGES.items():
-    assert old in CONFIG
-    CONFIG = CONFIG.replace(old, new)
-
-# What a clock or the work of a single attempt decides.
-TIMES = ("seconds", "elapsed", "per_second", "tflops", "utilization")
-BASE = None
+RUNS = Training()
 LAYOUTS = [(1, 1), (3, 1), (4, 2)]
 
 
-def command(ranks, run, *more):
-    config = run.parent / "config.toml"
-    config.write_text(CONFIG)
-    more = ("--set", f"model.path={BASE}", *more)
-    start = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
-    if ranks == 1:
-        start = []
-    return [*start, DEEPSEARCH, "train", str(config), "--run", str(run), *map(str, more)]
-
-
 def train(ranks, run, *more):
-    return subprocess.run(command(ranks, run, *more), capture_output=True, text=True, timeout=110, check=False)
+    return ended(RUNS.words(ranks, run, *more))
 
 
 def layout(learners):
     return ("--set", f"ranks.learners={learners}")
 
 
-def metrics_of(run):
-    rows = {}
-    with h5py.File(run / "run.h5", "r") as file:
-        for table in ("learner", "eval", "rounds"):
-            for name, column in file["metrics"][table].items():
-                if not any(word in name for word in TIMES):
-                    rows[table, name] = column[...].tobytes()
-        rows["search steps"] = sorted(set(file["metrics/search/step"][...]))
-        rows["finished"] = file.attrs["state"]
-    return rows
-
-
-def final_weights(run):
-    newest = max((run / "checkpoints").glob("step-*"))
-    return newest.name, (newest / "model.safetensors").read_bytes()
-
-
-def state_of(run):
-    folder = max((run / "checkpoints").glob("step-*")) / "resume"
-    rounds = [path for path in (folder / "rounds.bin", folder / "replay_cache.bin") if path.exists()]
-    return {path.name: path.read_bytes() for path in [*sorted(folder.glob("learner-*")), *rounds]}
-
-
-def elapsed_of(run):
-    with h5py.File(run / "run.h5", "r") as file:
-        return file["metrics/learner/elapsed"][...]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def base(tmp_path_factory):
-    """A policy that solves a few problems, so that there are gradients, and moments worth keeping."""
-    global BASE  # noqa: PLW0603
-    folder = tmp_path_factory.mktemp("base")
-    (folder / "config.toml").write_text(CONFIG)
-    BASE = folder / "policy"
-    keys = ("sft.steps=500", "sft.batch=64", "sft.optimizer.lr=5e-3", "task.sizes=[1, 2]")
-    arguments = [DEEPSEARCH, "sft", folder / "config.toml", "--out", BASE, *(f"--set={key}" for key in keys)]
-    subprocess.run(arguments, check=True, capture_output=True)
+    RUNS.base = train_policy(tmp_path_factory.mktemp("base"), LONG, "sft.steps=500", *FEW_SOLVED)
 
 
 @pytest.fixture(scope="module")
@@ -115,46 +64,16 @@ def whole(tmp_path_factory):
 
 def stop(ranks, run, seconds, how, *more):
     """Starts or resumes a run and sends its launcher a signal after `seconds` of work; its exit code."""
-    before = inode_of(run / "run.h5")
-    with subprocess.Popen(command(ranks, run, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
-        wait_for(lambda: inode_of(run / "run.h5") != before or job.poll() is not None)
+    with begun(RUNS.words(ranks, run, *more), run) as job:
         time.sleep(seconds)
         if how == signal.SIGKILL:
-            for process in [*children_of(job.pid), job.pid]:
-                os.kill(process, how)
+            kill(job)
         elif job.poll() is None:
             job.send_signal(how)
         _, errors = job.communicate(timeout=60)
     if job.returncode == -how and f"step {STEPS}: saved" in errors:
         return 0, errors  # the ranks were through; the signal met a launcher that no longer handles it
     return job.returncode, errors
-
-
-def inode_of(path):
-    return path.stat().st_ino if path.exists() else None
-
-
-def children_of(pid):
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def assert_same(run, whole_run):
-    assert final_weights(run) == final_weights(whole_run)
-    assert state_of(run) == state_of(whole_run)
-    assert metrics_of(run) == metrics_of(whole_run)
-    assert trees_of(run) == trees_of(whole_run)
-    elapsed = elapsed_of(run)
-    assert np.all(np.diff(elapsed) > 0)
 
 
 @pytest.mark.parametrize(("ranks", "learners"), LAYOUTS)
@@ -186,12 +105,6 @@ def stop_twice(ranks, run, how, whole_run, *more):
     assert report.returncode == 0, report.stderr
 
 
-# Small hard sets, so that problems come back, and a safeguard that drops a few.
-ROUNDS = (
-    *("rounds.count=3", "rounds.pool=200", "rounds.wave=70", "rounds.filter_samples=4", "rounds.mix=0.2"),
-    *("rounds.max_pass_rate=0.5", "rounds.repetition_tokens=4", "rounds.repetition_times=2"),
-    *("search.when=group_failed", "search.group=2", "learn.problems=60", "learn.minibatch_problems=30"),
-)
 VARIANTS = {
     "hand over": ("search.when=group_failed", "search.group=2", "learn.skip_uniform=true", "learn.refill_waves=2"),
     "bf16, cosine": ("learn.compute=bf16", "learn.optimizer.schedule=cosine", "learn.bucket_mb=0.01"),
@@ -255,7 +168,7 @@ def test_rounds_go_on_from_any_moment(tmp_path, rounds, ranks, how):
 
 
 def test_rounds_refuse_a_cache_of_another_model(tmp_path, rounds):
-    cache = max((rounds / "checkpoints").glob("step-*")) / "resume" / "replay_cache.bin"
+    cache = newest(rounds) / "resume" / "replay_cache.bin"
     keys = [*(f"--set={key}" for key in ROUNDS), "--set", f"rounds.cache_file={cache}"]
     (tmp_path / "same").mkdir()
     report = train(1, tmp_path / "same" / "run", *keys, "--set", "learn.budget_amount=1")
@@ -304,8 +217,7 @@ def test_finished_trees_are_not_grown_again(tmp_path):
         code, _ = stop(1, run, part * elapsed_of(alone)[-1], signal.SIGUSR1, *keys, "--resume")
         if code == 0:
             break
-        newest = max((run / "checkpoints").glob("step-*"))
-        kept += (newest / "resume" / "trees.bin").exists()
+        kept += (newest(run) / "resume" / "trees.bin").exists()
     assert kept > 0
     assert train(1, run, *keys, "--resume").returncode == 0
     assert_same(run, alone)
@@ -379,7 +291,7 @@ def test_changed_keys_are_refused_by_name(tmp_path, short, keys, code, message):
     assert message in report.stderr
     if code != 0:
         assert (run / "run.h5").read_bytes() == before
-        assert len([line for line in report.stderr.splitlines() if line.startswith("error:")]) == 1
+        error_of(report)
 
 
 def damage_truncate(file):

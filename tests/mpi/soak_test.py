@@ -10,8 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
-DEEPSEARCH = os.environ["DEEPSEARCH"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
+from whole_runs import DEEPSEARCH, launched, sets
+
 HOURS = float(os.environ.get("SOAK_HOURS", "0.75"))
 STEP_SECONDS = 20  # simulated, about
 SCALE = 0.006
@@ -57,12 +57,10 @@ def sample(pid):
 
 
 def run_and_sample(out):
-    command = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
-    command += ["-n", str(SEARCH_RANKS + 1), DEEPSEARCH, "simulate", "--real", "--only-sharing", "--json", str(out)]
-    for key, value in SETTINGS.items():
-        command += ["--set", f"{key}={value}"]
+    settings = sets(*(f"{key}={value}" for key, value in SETTINGS.items()))
+    words = launched(SEARCH_RANKS + 1, "simulate", "--real", "--only-sharing", "--json", out, *settings)
     series = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
         while job.poll() is None:
             for pid in soaking(str(out)):
                 if one := sample(pid):

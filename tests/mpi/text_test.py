@@ -4,16 +4,14 @@ DEEPSEARCH (the binary) and MPIEXEC; some cases DEEPSEARCH_SHARED."""
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from text_models import SUFFIX, answering_model, random_model, text_of, write_problems
+from whole_runs import error_of, launch
 
-DEEPSEARCH = os.environ["DEEPSEARCH"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
 SHARED = Path(os.environ.get("DEEPSEARCH_SHARED", "/nowhere"))
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja")
 
@@ -52,14 +50,6 @@ samples = 4
 [store]
 flush_seconds = 0.2
 """
-
-
-def launch(ranks, *arguments, code=0):
-    mpi = [MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", str(ranks)]
-    start = [*(mpi if ranks > 1 else []), DEEPSEARCH, *map(str, arguments)]
-    report = subprocess.run(start, capture_output=True, text=True, timeout=300, check=False)
-    assert report.returncode == code, f"{report.stdout}\n{report.stderr}"
-    return report
 
 
 def train(folder, *more, ranks=1, code=0, model="model", train_file="train.jsonl", test_file="test.jsonl", run="run"):
@@ -158,9 +148,9 @@ def test_what_a_training_file_repeats_and_contradicts_is_left_out_and_said(tmp_p
 
 
 def error(folder, *more, **files):
-    lines = [line for line in train(folder, *more, **files, code=2).stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1 and not (folder / "run").exists()
-    return lines[0]
+    line = error_of(train(folder, *more, **files, code=2))
+    assert not (folder / "run").exists()
+    return line
 
 
 def test_bad_input_ends_with_one_line(tmp_path):

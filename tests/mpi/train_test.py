@@ -5,95 +5,30 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-
-DEEPSEARCH = os.environ["DEEPSEARCH"]
-MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
-
-SMALL = """
-[task]
-name = "bag"
-sizes = [2]
-
-[model]
-hidden_size = 16
-n_layers = 1
-n_heads = 2
-n_kv_heads = 1
-intermediate_size = 24
-max_positions = 64
-
-[search]
-step_tokens = 0
-max_depth = 0
-width = 3
-trajectories = 3
-
-[learn]
-steps = 2
-problems = 8
-minibatch_problems = 4
-overlong_penalty = 0.0
-optimizer.lr = 1e-3
-
-[eval]
-every = 1
-problems = 6
-samples = 2
-
-[store]
-flush_seconds = 0.2
-"""
-
-
-def command(ranks, *arguments):
-    return [
-        *(MPIEXEC, "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"),
-        *("-n", str(ranks), DEEPSEARCH, *map(str, arguments)),
-    ]
-
-
-def launch(ranks, *arguments):
-    return subprocess.run(command(ranks, *arguments), capture_output=True, text=True, timeout=110, check=False)
+from whole_runs import (
+    DEEPSEARCH,
+    SMALL,
+    ended,
+    error_of,
+    launched,
+    process_of,
+    started,
+    trees_of,
+    wait_for_step,
+    weights_of,
+)
 
 
 def train(folder, ranks, *more, config=SMALL):
     path = folder / "config.toml"
     path.write_text(config)
     name = f"run{len(list(folder.glob('run*')))}"
-    report = launch(ranks, "train", path, "--run", folder / name, *more)
+    report = ended(launched(ranks, "train", path, "--run", folder / name, *more))
     return report, folder / name
-
-
-def trees_of(run):
-    """Every tree of a run by its key: nodes' visits and values, and tokens with log-probs, as bytes."""
-    found = {}
-    for part in sorted((run / "parts").glob("*.h5")):
-        with h5py.File(part, "r", libver="latest", swmr=True) as file:  # a killed run's too
-            trees = {name: column[...] for name, column in file["trees"].items()}
-            nodes = {
-                name: file["nodes"][name][...]
-                for name in ("parent", "visits", "value", "entropy", "first_token", "n_tokens")
-            }
-            tokens = {name: column[...] for name, column in file["tokens"].items()}
-            for row in range(len(trees["first_node"])):
-                first = trees["first_node"][row]
-                rows = slice(first, first + trees["n_nodes"][row])
-                key = tuple(int(trees[name][row]) for name in ("step", "problem_index", "attempt", "kind"))
-                pieces = [nodes[name][rows].tobytes() for name in ("parent", "visits", "value", "entropy")]
-                for at, length in zip(nodes["first_token"][rows], nodes["n_tokens"][rows], strict=True):
-                    pieces += [tokens[name][at : at + length].tobytes() for name in ("id", "logprob")]
-                found[key] = b"".join(pieces)
-    return found
-
-
-def weights_of(run):
-    return max((run / "checkpoints").glob("step-*")).joinpath("model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("ranks", "learners"), [(1, 1), (2, 1), (3, 1), (5, 1), (5, 2), (2, "all"), (3, "all")])
@@ -218,10 +153,8 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     report, run = train(tmp_path, 3, *arguments)
-    assert report.returncode == 2, report.stderr
-    errors = [line for line in report.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, report.stderr
-    assert re.search(message, errors[0]), errors[0]
+    line = error_of(report)
+    assert re.search(message, line), line
     assert not run.exists()
 
 
@@ -247,11 +180,11 @@ def test_bad_input_existing_run_is_refused_unless_forced(tmp_path):
     report, run = train(tmp_path, 2)
     assert report.returncode == 0, report.stderr
     before = (run / "run.h5").read_bytes()
-    again = launch(2, "train", tmp_path / "config.toml", "--run", run)
+    again = ended(launched(2, "train", tmp_path / "config.toml", "--run", run))
     assert again.returncode == 2
     assert "--force" in again.stderr
     assert (run / "run.h5").read_bytes() == before
-    assert launch(2, "train", tmp_path / "config.toml", "--run", run, "--force").returncode == 0
+    assert ended(launched(2, "train", tmp_path / "config.toml", "--run", run, "--force")).returncode == 0
 
 
 def test_bad_input_model_of_wrong_shape_names_the_tensor(tmp_path):
@@ -276,18 +209,12 @@ def test_bad_input_model_of_wrong_shape_names_the_tensor(tmp_path):
 def test_stops_cleanly_and_files_are_valid(tmp_path, how):
     (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
     run = tmp_path / "run"
-    with subprocess.Popen(
-        command(3, "train", tmp_path / "config.toml", "--run", run),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as job:
+    with started(launched(3, "train", tmp_path / "config.toml", "--run", run)) as job:
         wait_for_step(run, 3)
         if how == "launcher":
             job.send_signal(signal.SIGTERM)
         else:
-            ranks = [pid for pid in children_of(job.pid) if "deepsearch" in Path(f"/proc/{pid}/cmdline").read_text()]
-            os.kill(ranks[0], signal.SIGTERM)
+            os.kill(process_of(job, 0), signal.SIGTERM)
         out, errors = job.communicate(timeout=60)
     assert job.returncode != 0, out
     with h5py.File(run / "run.h5", "r") as file:
@@ -300,34 +227,10 @@ def test_stops_cleanly_and_files_are_valid(tmp_path, how):
 def test_stops_when_a_rank_is_killed(tmp_path):
     (tmp_path / "config.toml").write_text(SMALL.replace("steps = 2", "steps = 100000"))
     run = tmp_path / "run"
-    with subprocess.Popen(
-        command(3, "train", tmp_path / "config.toml", "--run", run),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as job:
+    with started(launched(3, "train", tmp_path / "config.toml", "--run", run)) as job:
         wait_for_step(run, 2)
-        ranks = [pid for pid in children_of(job.pid) if "deepsearch" in Path(f"/proc/{pid}/cmdline").read_text()]
-        os.kill(ranks[0], signal.SIGKILL)
+        os.kill(process_of(job, 0), signal.SIGKILL)
         job.communicate(timeout=60)
     assert job.returncode != 0
     summary = subprocess.run([DEEPSEARCH, "inspect", run], capture_output=True, text=True, check=True)
     assert "running or killed" in summary.stdout
-
-
-def children_of(pid):
-    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listing]
-
-
-def wait_for_step(run, step):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with h5py.File(run / "run.h5", "r", libver="latest", swmr=True) as file:
-                if len(file["metrics/learner/step"]) >= step:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"the run in {run} never came to step {step}")
