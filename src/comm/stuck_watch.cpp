@@ -32,6 +32,10 @@ const char* preposition(std::string_view operation) {
   return "with";
 }
 
+bool is_slow(const char* phase) {
+  return std::strcmp(phase, kSetUpPhase) == 0 || std::strcmp(phase, kSavingPhase) == 0;
+}
+
 }  // namespace
 
 StallClock::StallClock(double limit, double longest_gap, double now)
@@ -46,7 +50,7 @@ bool StallClock::look(const Activity& seen, double now) {
   waits_ = seen.waits;
   stalled_ = got_on ? 0 : stalled_ + gap;
   unheard_ = got_on || waits ? 0 : unheard_ + gap;
-  const double limit = std::strcmp(seen.phase, kSetUpPhase) == 0 ? kSetUpFactor * limit_ : limit_;
+  const double limit = is_slow(seen.phase) ? kSetUpFactor * limit_ : limit_;
   return unheard_ > limit || stalled_ > kAliveFactor * limit_;
 }
 

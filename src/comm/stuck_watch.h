@@ -5,8 +5,9 @@
 //
 // What counts as too long: kEarly · `stuck_seconds` without any sign, a little less than others wait for a sign of this
 // rank, since it knows best what it is stuck in. A process that waits for others which are known to be
-// alive (report_waiting() with a WhileWaiting in place) has kAliveFactor times as long, and so has set-up
-// (kSetUpFactor). Time in which the process as a whole did not run (SIGSTOP, a suspended machine) does not count.
+// alive (report_waiting() with a WhileWaiting in place) has kAliveFactor times as long; set-up, and what is
+// saved at the end by one rank while others wait for it, kSetUpFactor times. Time in which the process as a whole did
+// not run (SIGSTOP, a suspended machine) does not count.
 //
 // The thread calls no MPI, takes no lock that the main thread may hold and touches none of its files: they are left as
 // SIGKILL would leave them, which everything on disk is made for.
@@ -26,6 +27,7 @@ namespace deepsearch {
 constexpr double kEarly = 0.9;
 constexpr double kAliveFactor = 10;
 constexpr const char* kSetUpPhase = "setting up";
+constexpr const char* kSavingPhase = "saving the result";
 
 // The clock of a StuckWatch by itself. Pure.
 class StallClock {

@@ -3,18 +3,16 @@
 
 #include <CLI/CLI.hpp>
 
-#include "comm/collectives.h"
 #include "comm/world.h"
 #include "commands/commands.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
-#include "core/progress.h"
 #include "core/signals.h"
-#include "learn/warm_start.h"
 #include "run/config.h"
 #include "run/fine_tuning.h"
 #include "run/setup.h"
+#include "run/warm_starting.h"
 
 namespace deepsearch {
 
@@ -27,39 +25,6 @@ struct Options {
   bool no_thinking = false;
   bool force = false;
 };
-
-// A base policy from the task's generated demonstrations.
-int run_warm_start(World& world, const Config& config, const std::filesystem::path& out) {
-  std::unique_ptr<Task> task;
-  ModelWeights start;
-  agree(world, [&] {
-    task = make_task(config.task);
-    start = start_weights(config, *task);
-  });
-  const auto collectives = make_learner_collectives(world, transport_of(config.ranks));
-  const bool speaks = world.rank() == 0;
-  if (speaks) {
-    log_info("warm start on {}: {}, {} updates of {} demonstrations", config.task.name, describe_model(start),
-             config.sft.steps, config.sft.batch);
-  }
-  Progress progress("warm start", config.sft.steps, /*enabled=*/speaks);
-  LearnParams learn = config.learn;
-  learn.threads = learner_threads(config.learn, world);
-  const ModelWeights trained = warm_start(
-      start, config.task, config.sft, learn, *collectives,
-      [&](const WarmStartProgress& now) { progress.update(now.step, fmt::format("loss {:.4f}", now.loss)); });
-  progress.finish();
-  if (stop_requested()) {
-    if (speaks) log_warning("stopped by signal {}; nothing was written", stop_signal());
-    return 128 + stop_signal();
-  }
-  agree(world, [&] {
-    if (!speaks) return;
-    save_policy(out, trained, *task);
-    log_info("saved {}", out.string());
-  });
-  return kExitOk;
-}
 
 void check_options(const Options& options, const Config& config) {
   const FineTuneRequest& request = options.request;
@@ -87,7 +52,7 @@ int run_sft(World& world, Options& options) {
   agree(world, [&] {
     std::vector<std::string> overrides = options.overrides;
     if (!options.request.model.empty()) overrides.push_back("model.path=\"" + options.request.model.string() + "\"");
-    config = read_config(options.config_path, overrides);
+    config = read_config(options.config_path, overrides, ReadFor::kSampling);
     check_options(options, config);
   });
   world.assign_learners(config.ranks);

@@ -58,18 +58,28 @@ LearnParams supervised_params(const LearnParams& learn, const SftParams& params)
   return result;
 }
 
+bool CutShort::now() {
+  // A signal's number, which is 1 or more, above the time's mark.
+  const bool late = seconds_ > 0 && watch_.seconds() > seconds_;
+  const double mark = stop_requested() ? deepsearch::stop_signal() : late ? 0.5 : 0;
+  const double highest = collectives_.all_reduce_max(mark);
+  stop_signal_ = static_cast<int>(highest);
+  return highest > 0;
+}
+
 int64_t sft_updates(int64_t demonstrations, const SftParams& params) {
   return params.epochs * ((demonstrations + params.batch - 1) / params.batch);
 }
 
-ModelWeights fine_tune(const ModelWeights& start, const std::vector<Demonstration>& data,
-                       const std::vector<Demonstration>& validation, const SftParams& params, const LearnParams& learn,
-                       uint64_t seed, Collectives& collectives, const std::function<void(const SftProgress&)>& report) {
+SupervisedModel fine_tune(const ModelWeights& start, const std::vector<Demonstration>& data,
+                          const std::vector<Demonstration>& validation, const SftParams& params,
+                          const LearnParams& learn, uint64_t seed, Collectives& collectives,
+                          const std::function<void(const SftProgress&)>& report) {
   if (data.empty()) failure("supervised training without a demonstration");
   SftProgress now;
   now.updates = sft_updates(static_cast<int64_t>(data.size()), params);
   Trainer trainer(start, supervised_params(learn, params), collectives, now.updates);
-  const Stopwatch watch;
+  CutShort cut_short(collectives, params.seconds);
   const auto measure = [&] {
     now.validation_loss.reset();
     if (!validation.empty()) now.validation_loss = validation_loss(trainer, validation);
@@ -90,15 +100,15 @@ ModelWeights fine_tune(const ModelWeights& start, const std::vector<Demonstratio
       now.epoch = epoch + 1;
       ++now.update;
       now.mean_loss += (now.loss - now.mean_loss) / static_cast<double>(std::min<int64_t>(now.update, 100));
-      const bool late = params.seconds > 0 && watch.seconds() > params.seconds;
-      stop = collectives.all_reduce_max(stop_requested() || late ? 1.0 : 0.0) > 0;  // all ranks at the same update
+      const bool last = now.update == now.updates;
+      stop = !last && cut_short.now();
       now.validation_loss.reset();
       const bool due = params.validate_every > 0 && now.update % params.validate_every == 0;
-      if (due || stop || now.update == now.updates) measure();
+      if (due || stop || last) measure();
       report(now);
     }
   }
-  return trainer.weights();
+  return {.weights = trainer.weights(), .stop_signal = cut_short.stop_signal()};
 }
 
 }  // namespace deepsearch

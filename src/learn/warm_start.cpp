@@ -5,8 +5,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/signals.h"
-#include "core/timer.h"
 #include "learn/rows.h"
 #include "learn/sft.h"
 #include "learn/trainer.h"
@@ -39,16 +37,15 @@ std::vector<std::unique_ptr<Task>> stage_tasks(const TaskParams& params, int64_t
 
 }  // namespace
 
-ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
-                        const LearnParams& learn, Collectives& collectives,
-                        const std::function<void(const WarmStartProgress&)>& report) {
+SupervisedModel warm_start(const ModelWeights& start, const TaskParams& task, const SftParams& params,
+                           const LearnParams& learn, Collectives& collectives,
+                           const std::function<void(const WarmStartProgress&)>& report) {
   const auto tasks = stage_tasks(task, params.stages);
   Trainer trainer(start, supervised_params(learn, params), collectives, params.steps);
-  const Stopwatch watch;
+  CutShort cut_short(collectives, params.seconds);
   WarmStartProgress progress;
   for (int64_t s = 0; s < params.steps; ++s) {
-    const bool late = params.seconds > 0 && watch.seconds() > params.seconds;
-    if (collectives.all_reduce_max(stop_requested() || late ? 1.0 : 0.0) > 0) break;  // all ranks at the same update
+    if (cut_short.now()) break;
     const Task& current = *tasks[static_cast<size_t>(s * params.stages / params.steps)];
     std::vector<Row> rows;
     rows.reserve(static_cast<size_t>(params.batch));
@@ -60,7 +57,7 @@ ModelWeights warm_start(const ModelWeights& start, const TaskParams& task, const
     progress.loss = s == 0 ? loss : 0.95 * progress.loss + 0.05 * loss;
     report(progress);
   }
-  return trainer.weights();
+  return {.weights = trainer.weights(), .stop_signal = cut_short.stop_signal()};
 }
 
 }  // namespace deepsearch

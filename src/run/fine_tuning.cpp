@@ -13,8 +13,8 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "core/signals.h"
 #include "core/timer.h"
+#include "core/version.h"
 #include "learn/sft.h"
 #include "run/demonstration_file.h"
 #include "run/model_files.h"
@@ -90,6 +90,7 @@ class MetricsFile {
   void write(const SftProgress& now) {
     if (!file_.is_open()) return;
     nlohmann::ordered_json line = {{"update", now.update}, {"epoch", now.epoch}};
+    if (now.update == 0) line["program"] = program();
     if (now.update > 0) line["loss"] = now.loss;
     if (now.validation_loss) line["validation_loss"] = *now.validation_loss;
     file_ << line.dump() << std::endl;  // flushed: somebody may be watching
@@ -156,6 +157,19 @@ void say_what_was_too_long(const Inputs& inputs, const FineTuneRequest& request)
 
 }  // namespace
 
+int save_unless_stopped(World& world, int stop_signal, const std::function<void()>& save) {
+  const bool speaks = world.rank() == 0;
+  if (stop_signal != 0) {
+    if (speaks) log_warning("stopped by signal {}; nothing was written", stop_signal);
+    return 128 + stop_signal;
+  }
+  enter_phase(kSavingPhase);
+  agree(world, [&] {
+    if (speaks) save();
+  });
+  return kExitOk;
+}
+
 int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& request) {
   Inputs inputs;
   std::optional<MetricsFile> metrics;
@@ -171,27 +185,20 @@ int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& r
   const Stopwatch watch;
   Reporter report(speaks, metrics ? &*metrics : nullptr,
                   sft_updates(static_cast<int64_t>(inputs.data.rows.size()), config.sft));
-  std::optional<StuckWatch> stuck_watch(std::in_place, world);
+  const StuckWatch stuck_watch(world);
   enter_phase(kSetUpPhase);
-  const ModelWeights trained =
+  const SupervisedModel trained =
       fine_tune(inputs.start, inputs.data.rows, inputs.held_out.rows, config.sft, learn,
                 static_cast<uint64_t>(config.run.seed), *collectives, [&](const SftProgress& now) {
                   enter_phase("training");
                   report(now);
                 });
-  stuck_watch.reset();  // the others wait while one saves
   if (speaks) report.finish(watch.seconds());
-  if (stop_requested()) {
-    if (speaks) log_warning("stopped by signal {}; nothing was written", stop_signal());
-    return 128 + stop_signal();
-  }
-  agree(world, [&] {
-    if (!speaks) return;
-    save_beside(request.model, request.out, trained);
+  return save_unless_stopped(world, trained.stop_signal, [&] {
+    save_beside(request.model, request.out, trained.weights);
     say_what_was_too_long(inputs, request);
     log_info("saved {}", request.out.string());
   });
-  return kExitOk;
 }
 
 }  // namespace deepsearch

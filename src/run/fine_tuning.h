@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "comm/world.h"
@@ -23,5 +24,9 @@ struct FineTuneRequest {
 // Collective over all ranks of `world`, which all learn (roles assigned). Every rank reads the files; rank 0 speaks and
 // writes. Returns the exit code; errors are AgreedError.
 int run_fine_tuning(World& world, const Config& config, const FineTuneRequest& request);
+
+// The end of supervised training: `save` on rank 0 while the others wait for it; where a stop signal cut it short (not
+// 0, the same on all ranks) nothing is written and rank 0 says so. Returns the exit code; an error is AgreedError.
+int save_unless_stopped(World& world, int stop_signal, const std::function<void()>& save);
 
 }  // namespace deepsearch

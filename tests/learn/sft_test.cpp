@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "core/signals.h"
 #include "learn/sample_rows.h"
 #include "learn/solo.h"
 #include "learn/trainer.h"
@@ -43,7 +44,8 @@ Trained run(const SftParams& params, const LearnParams& learn, uint64_t seed,
   SoloCollectives solo;
   Trained result;
   result.end = fine_tune(fresh_weights(small_model(), 1), demonstrations(10, 1), validation, params, learn, seed, solo,
-                         [&](const SftProgress& now) { result.reports.push_back(now); });
+                         [&](const SftProgress& now) { result.reports.push_back(now); })
+                   .weights;
   return result;
 }
 
@@ -113,6 +115,22 @@ TEST(Sft, TheRulesOfReinforcementAreLeftOut) {
   learn.loss_aggregation = LossAggregation::kSequenceMeanTokenSum;
   learn.behaviour = Behaviour::kRecomputed;
   EXPECT_EQ(flatten(run(quick_sft(), learn, 1, {}).end), flatten(run(quick_sft(), one_thread(), 1, {}).end));
+}
+
+TEST(Sft, AStopSignalCutsShortAndIsToldButTheLastUpdateIsTheEnd) {
+  SoloCollectives solo;
+  const SftParams params = quick_sft();
+  for (const int64_t stop_at : {4, 9}) {
+    int64_t updates = 0;
+    const SupervisedModel end = fine_tune(fresh_weights(small_model(), 1), demonstrations(10, 1), {}, params,
+                                          one_thread(), 1, solo, [&](const SftProgress& now) {
+                                            updates = now.update;
+                                            if (now.update == stop_at) request_stop(15);
+                                          });
+    clear_stop_request();
+    EXPECT_EQ(updates, std::min<int64_t>(stop_at + 1, 9));
+    EXPECT_EQ(end.stop_signal, stop_at == 9 ? 0 : 15);
+  }
 }
 
 TEST(Sft, ALossThatIsNotFiniteIsAnError) {

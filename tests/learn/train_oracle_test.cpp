@@ -45,7 +45,7 @@ json stats_of(const TrainStats& stats) {
 void run_case(const std::filesystem::path& folder) {
   LearnParams params;
   load_config((folder / "learn.toml").string(), {}, [&](ConfigVisitor& v) {
-    v.table("learn", "of the case", [&](ConfigVisitor& table) { params.describe(table); });
+    v.table({.key = "learn", .meaning = "of the case"}, [&](ConfigVisitor& table) { params.describe(table); });
   });
   std::vector<std::vector<std::vector<Row>>> steps;
   int64_t updates = 0;

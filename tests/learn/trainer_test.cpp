@@ -296,9 +296,9 @@ TEST(WarmStart, LowersTheLossAndRepeatsBitForBit) {
   std::vector<std::vector<float>> ends;
   std::vector<double> losses;
   for (int run = 0; run < 2; ++run) {
-    const ModelWeights end = warm_start(fresh_weights(config, 1), task, params, quick_params(), solo,
-                                        [&](const WarmStartProgress& now) { losses.push_back(now.loss); });
-    ends.push_back(flatten(end));
+    const SupervisedModel end = warm_start(fresh_weights(config, 1), task, params, quick_params(), solo,
+                                           [&](const WarmStartProgress& now) { losses.push_back(now.loss); });
+    ends.push_back(flatten(end.weights));
   }
   EXPECT_LT(losses[59], 0.9 * losses[0]);
   EXPECT_EQ(ends[0], ends[1]);
