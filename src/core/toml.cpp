@@ -16,7 +16,9 @@ constexpr size_t kMaxDotsInKey = 32;
 
 // What toml++ 3.3 cannot be given, looked for outside strings and comments. It nests one table for each dot of a key
 // and takes them apart recursively, so that a key of half a million dots would exhaust the stack; and between U+00A1
-// and U+0499 it asks whether a character is a blank by a switch without that case, which is undefined behaviour.
+// and U+0499 it asks whether a character is a blank by a switch without that case, which is undefined behaviour. A
+// quote in the middle of a word is refused as well: to toml++ it starts no string there, and what follows is not
+// quoted.
 class Scan {
  public:
   Scan(std::string_view text, const std::string& name) : text_(text), name_(name) {}
@@ -28,6 +30,10 @@ class Scan {
       if (c == '#') {
         i = std::min(text_.find('\n', i), text_.size()) - 1;
       } else if (c == '"' || c == '\'') {
+        if (i > 0 && kBeforeString.find(text_[i - 1]) == kBeforeString.npos) {
+          bad_input("{}:{}: TOML: a quote in the middle of a word: put quotes around the whole text", name_,
+                    line_of(i));
+        }
         i = end_of_string(i);
       } else if (c == '.') {
         if (++dots > kMaxDotsInKey) {
@@ -52,9 +58,12 @@ class Scan {
       if (quote == '"' && text_[i] == '\\') {
         ++i;
       } else if (many_lines ? text_.substr(i, 3) == fence : text_[i] == quote) {
-        return many_lines ? i + 2 : i;
+        if (!many_lines) return i;
+        i += 2;  // quotes before the closing three are the string's
+        for (int more = 0; more < 2 && i + 1 < text_.size() && text_[i + 1] == quote; ++more) ++i;
+        return i;
       } else if (!many_lines && text_[i] == '\n') {
-        return i - 1;  // not closed: the parser will say so
+        bad_input("{}:{}: TOML: a string that is not closed on its line", name_, line_of(start));
       }
     }
     return text_.size();
@@ -65,6 +74,7 @@ class Scan {
            static_cast<size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(position), '\n'));
   }
 
+  static constexpr std::string_view kBeforeString = " \t\r\n=[,{.\xBF";  // a byte order mark ends in the last
   static constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   std::string_view text_;
   const std::string& name_;

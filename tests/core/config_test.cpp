@@ -182,6 +182,12 @@ TEST(ConfigErrors, LettersOutsideAsciiBelongInStrings) {
   EXPECT_THAT(refusal("[se\u03f6rch]"), testing::StartsWith("run.toml:1: "));
   EXPECT_EQ(load("\uFEFF# \u00e9\nrun.name = \"\u00e9\" # \u00e9").name, "\u00e9");
   EXPECT_EQ(load("run.name = '''\u00e9'''''  # \u00e9").name, "\u00e9''");
+  EXPECT_EQ(load("run.name = \"\"\"he said \"\u041a\"\"\"\"").name, "he said \"\u041a\"");
+  // Quotes that start no string to toml++.
+  EXPECT_THAT(refusal("seed = 1\nseed = -\"\u041a\""), testing::StartsWith("run.toml:2: TOML: a quote in the middle"));
+  EXPECT_THAT(refusal("run.name = \"a\"'\u041a'"), HasSubstr("a quote in the middle"));
+  EXPECT_EQ(refusal("seed = 1\nrun.name = \"\u041a\nseed = 1"),
+            "run.toml:2: TOML: a string that is not closed on its line");
 }
 
 TEST(Config, DotsInStringsAndCommentsAreFine) {
