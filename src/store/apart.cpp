@@ -1,5 +1,6 @@
 #include "store/apart.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <new>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@ namespace {
 
 constexpr uint64_t kMemory = uint64_t{4} << 30;  // and four times the file
 constexpr uint64_t kSeconds = 15;                // of CPU time, and one for each megabyte
+constexpr uint64_t kWaiting = 20;                // times that by the clock: a slow disk, but no wait without an end
 
 void bound_child(uint64_t file_bytes) {
 #ifndef DEEPSEARCH_HAS_SHADOW_MEMORY
@@ -35,6 +38,9 @@ void bound_child(uint64_t file_bytes) {
   const uint64_t seconds = kSeconds + (file_bytes >> 20);
   const rlimit time{seconds, seconds + 1};
   setrlimit(RLIMIT_CPU, &time);
+  std::signal(SIGALRM, SIG_DFL);
+  alarm(static_cast<unsigned>(std::min<uint64_t>(kWaiting * seconds, 1U << 30)));
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody is left to read the answer
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
 }
@@ -82,7 +88,7 @@ bool was_asked_to_end(int signal) {
 std::string end_of(int status) {
   if (!WIFSIGNALED(status)) return "the look at it ended early";
   const int signal = WTERMSIG(status);
-  if (signal == SIGXCPU || signal == SIGKILL) return "the look at it did not come to an end";
+  if (signal == SIGXCPU || signal == SIGKILL || signal == SIGALRM) return "the look at it did not come to an end";
   return fmt::format("HDF5 crashed on it (signal {})", signal);
 }
 

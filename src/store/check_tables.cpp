@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/words.h"
 #include "store/check_file.h"
 #include "store/evaluation_rows.h"
 #include "store/group_names.h"
@@ -189,7 +190,8 @@ void check_run_tables(hid_t file, const Hdf5Place& place, uint64_t file_bytes, b
   } else if (!cut) {
     findings.add(place.at("/parts"), "missing; a run that has ended links to its parts there");
   }
-  inner.report.contents = fmt::format("{}{} problems, {} ranks", contents, facts.problem_keys.size(), facts.ranks);
+  inner.report.contents =
+      fmt::format("{}{}, {}", contents, counted(facts.problem_keys.size(), "problem"), counted(facts.ranks, "rank"));
 }
 
 }  // namespace deepsearch

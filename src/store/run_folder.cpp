@@ -21,7 +21,7 @@ constexpr const char* kPartName = R"(s(\d{4,})-a(\d{2,})-(\d{4,})\.h5)";
 constexpr const char* kPartFile = R"(s\d{4,}-a\d{2,}-\d{4,}\.h5(\.tmp)?)";
 constexpr const char* kLogFile = R"(rank-\d{4,}\.log)";
 constexpr const char* kCheckpoint = R"((tmp-)?step-\d+(\.tmp)?)";
-constexpr const char* kTopFile = R"(\.?(config\.toml|run\.h5)(\.tmp.*)?)";
+constexpr const char* kTopFile = R"(\.?(config\.toml|run\.h5|evaluation\.json|table\.md)(\.tmp.*)?)";
 constexpr const char* kTopFolder = R"((parts|log|checkpoints))";
 
 std::vector<fs::path> entries(const fs::path& folder) {

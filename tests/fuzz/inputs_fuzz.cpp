@@ -41,9 +41,9 @@ struct Every {
   std::vector<std::string> texts = {"x"};
 
   void describe(ConfigVisitor& v) {
-    v.table("search", "trees", [this](ConfigVisitor& t) { search.describe(t); });
-    v.table("rounds", "rounds", [this](ConfigVisitor& t) { rounds.describe(t); });
-    v.table("every", "one of every type", [this](ConfigVisitor& t) {
+    v.table({.key = "search", .meaning = "trees"}, [this](ConfigVisitor& t) { search.describe(t); });
+    v.table({.key = "rounds", .meaning = "rounds"}, [this](ConfigVisitor& t) { rounds.describe(t); });
+    v.table({.key = "every", .meaning = "one of every type"}, [this](ConfigVisitor& t) {
       t.field({.key = "flag", .unit = "", .meaning = "a flag"}, flag);
       t.field({.key = "number", .unit = "", .meaning = "a number", .min = -5, .max = 5}, number);
       t.field({.key = "real", .unit = "", .meaning = "a real number"}, real);

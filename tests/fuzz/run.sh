@@ -15,4 +15,5 @@ options=(-max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 -max_len=8192
 # shellcheck disable=SC2207 # words are options
 if [ -e "$here/$name.options" ]; then options+=($(cat "$here/$name.options")); fi
 if [ -e "$here/$name.dict" ]; then options+=(-dict="$here/$name.dict"); fi
-"$binary" "${options[@]}" "$corpus" 2>&1 | tail -n 60
+# The clock is watched here too: what it starts (store: a process for each file) must not outlive it.
+timeout --kill-after=10 $((seconds + 60)) "$binary" "${options[@]}" "$corpus" 2>&1 | tail -n 60

@@ -88,6 +88,18 @@ TEST_F(RunFolderTest, ForceDeletesWhatARunWroteAndNothingElse) {
   EXPECT_EQ(next_attempt(run_), 1);
 }
 
+// Killed between its first file and its run.h5, which comes only when a model has been loaded.
+TEST_F(RunFolderTest, AnEvaluationThatHasHardlyBegunIsTakenOverOrReplaced) {
+  prepare_run_folder(run_, false, false);
+  for (const char* name : {"config.toml", "evaluation.json", "table.md", ".evaluation.json.tmp"}) {
+    write_file_atomically(run_ / name, "x");
+  }
+  EXPECT_EQ(prepare_run_folder(run_, false, true), FolderState::kResumed);
+  EXPECT_TRUE(fs::exists(run_ / "evaluation.json"));
+  EXPECT_EQ(prepare_run_folder(run_, true, false), FolderState::kFresh);
+  for (const char* name : {"config.toml", "evaluation.json", "table.md"}) EXPECT_FALSE(fs::exists(run_ / name)) << name;
+}
+
 TEST_F(RunFolderTest, AFolderOfOthersIsRefusedWhateverTheFlags) {
   create_folders(run_);
   write_file_atomically(run_ / "thesis.tex", "x");
