@@ -7,7 +7,7 @@
 // The start_ calls return at once; data moves while the caller computes (NCCL), or whenever it calls progress() or
 // waits (MPI). Any number may be in flight; all ranks start the same ones in the same order, blocking calls included.
 // Buffers belong to the transfer until its wait() has returned. On a GPU they follow what was put on the compute stream
-// before (use_stream), without stopping it; blocking calls follow all streams of the GPU.
+// before (use_stream), without stopping it.
 #pragma once
 
 #include <cstddef>
@@ -42,15 +42,11 @@ class Collectives {
   virtual int size() const = 0;
   // True: buffers are device pointers of this rank's GPU; false: host pointers.
   virtual bool on_device() const = 0;
-  virtual void all_reduce_sum(std::span<float> values) = 0;
-  virtual void broadcast(std::span<float> values, int root) = 0;
-  // `values` has size() equal parts; this rank's `part` receives the sum of its part over all ranks.
-  virtual void reduce_scatter_sum(std::span<const float> values, std::span<float> part) = 0;
-  virtual void all_gather(std::span<const float> part, std::span<float> values) = 0;
-  virtual double all_reduce_sum(double value) = 0;
-  virtual double all_reduce_max(double value) = 0;  // NaN if any is
+  virtual double all_reduce_sum(double value) = 0;  // blocks
+  virtual double all_reduce_max(double value) = 0;  // blocks; NaN if any is
 
-  // As above. `part` may be this rank's part of `values` itself.
+  // `values` has size() equal parts; this rank's `part` receives the sum of its part over all ranks. `part` may be this
+  // rank's part of `values` itself.
   virtual Transfer start_reduce_scatter_sum(std::span<const float> values, std::span<float> part) = 0;
   virtual Transfer start_all_reduce_sum(std::span<float> values) = 0;
   virtual Transfer start_all_gather(std::span<const std::byte> part, std::span<std::byte> values) = 0;

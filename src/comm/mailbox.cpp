@@ -330,4 +330,16 @@ double Mailbox::seconds_serialising() const {
   return impl_->seconds_serialising;
 }
 
+const char* kind_name(const AnyMessage& message) {
+  constexpr const char* kNames[] = {"assign", "tree",   "weights",  "heartbeat", "control", "report", "load",
+                                    "share",  "expand", "expanded", "forget",    "cancel"};  // as in AnyMessage
+  static_assert(std::size(kNames) == std::variant_size_v<AnyMessage>);
+  return kNames[message.index()];
+}
+
+void nobody_takes(const World& world, const Envelope& envelope) {
+  failure("{} sent {} a message of kind \"{}\", which it has no use for", world.describe_rank(envelope.from),
+          world.describe_rank(world.rank()), kind_name(envelope.message));
+}
+
 }  // namespace deepsearch

@@ -44,6 +44,11 @@ struct Envelope {
   AnyMessage message;
 };
 
+// "tree", "weights", …: for people.
+const char* kind_name(const AnyMessage& message);
+// failure(): who sent what, to a rank that has no use for it. A wrong route would otherwise show as a hang elsewhere.
+[[noreturn]] void nobody_takes(const World& world, const Envelope& envelope);
+
 class Mailbox {
  public:
   // How long messages are held back; the second form takes it from [ranks].test_delay_ms.

@@ -44,18 +44,6 @@ void MpiCollectives::check_parts(size_t part, size_t whole, const char* operatio
   }
 }
 
-void MpiCollectives::all_reduce_sum(std::span<float> values) {
-  start_all_reduce_sum(values).wait();
-}
-
-void MpiCollectives::reduce_scatter_sum(std::span<const float> values, std::span<float> part) {
-  start_reduce_scatter_sum(values, part).wait();
-}
-
-void MpiCollectives::all_gather(std::span<const float> part, std::span<float> values) {
-  start_all_gather(std::as_bytes(part), std::as_writable_bytes(values)).wait();
-}
-
 Transfer MpiCollectives::start_reduce_scatter_sum(std::span<const float> values, std::span<float> part) {
   check_parts(part.size(), values.size(), "reduce_scatter_sum");
   return {*this, transfers_->reduce_scatter(values, part)};
@@ -68,18 +56,6 @@ Transfer MpiCollectives::start_all_reduce_sum(std::span<float> values) {
 Transfer MpiCollectives::start_all_gather(std::span<const std::byte> part, std::span<std::byte> values) {
   check_parts(part.size(), values.size(), "all_gather");
   return {*this, transfers_->all_gather(part, values)};
-}
-
-void MpiCollectives::broadcast(std::span<float> values, int root) {
-  if (root < 0 || root >= size_) failure("broadcast from learner {}: there are {}", root, size_);
-  if (size_ == 1) return;
-  for (size_t at = 0; at < values.size(); at += kBlock) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    const auto count = static_cast<int>(std::min(kBlock, values.size() - at));
-    DEEPSEARCH_MPI(world_, first_rank_ + root,
-                   MPI_Ibcast(values.data() + at, count, MPI_FLOAT, root, world_.learners, &request));
-    wait_moving(request, "MPI_Ibcast", first_rank_ + root);
-  }
 }
 
 // Also moves the transfers under way: another rank may wait for one of them before it comes to this call.

@@ -21,10 +21,6 @@ class MpiCollectives final : public Collectives {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   bool on_device() const override { return false; }
-  void all_reduce_sum(std::span<float> values) override;
-  void broadcast(std::span<float> values, int root) override;
-  void reduce_scatter_sum(std::span<const float> values, std::span<float> part) override;
-  void all_gather(std::span<const float> part, std::span<float> values) override;
   double all_reduce_sum(double value) override;
   double all_reduce_max(double value) override;
   Transfer start_reduce_scatter_sum(std::span<const float> values, std::span<float> part) override;

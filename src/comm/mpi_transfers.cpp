@@ -7,6 +7,7 @@
 
 #include "core/activity.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/timer.h"
 
 namespace deepsearch {
@@ -180,7 +181,7 @@ void MpiTransfers::take_sum(Unit& unit) {
     }
     std::copy_n(total, count, unit.sum.data() + at);
   }
-  unit.staging = {};
+  give_back(unit.staging);
 }
 
 // Whether the messages of the unit's phase are through.

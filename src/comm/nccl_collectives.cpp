@@ -59,19 +59,6 @@ class NcclCollectives final : public Collectives {
   int size() const override { return helper_->size(); }
   bool on_device() const override { return on_device_; }
 
-  void all_reduce_sum(std::span<float> values) override {
-    wait_for_all_streams();
-    start_all_reduce_sum(values).wait();
-  }
-  void broadcast(std::span<float> values, int root) override;
-  void reduce_scatter_sum(std::span<const float> values, std::span<float> part) override {
-    wait_for_all_streams();
-    start_reduce_scatter_sum(values, part).wait();
-  }
-  void all_gather(std::span<const float> part, std::span<float> values) override {
-    wait_for_all_streams();
-    start_all_gather(std::as_bytes(part), std::as_writable_bytes(values)).wait();
-  }
   // Scalars live on the host, and in rank order they repeat.
   double all_reduce_sum(double value) override { return helper_->all_reduce_sum(value); }
   double all_reduce_max(double value) override { return helper_->all_reduce_max(value); }
@@ -91,7 +78,6 @@ class NcclCollectives final : public Collectives {
   void pop_front();
   ncclResult_t asynchronous_status();
   cudaEvent_t take_event(const char* operation);
-  void wait_for_all_streams();
   void start();
   void close() noexcept;
   void abandon() noexcept;
@@ -224,11 +210,6 @@ cudaEvent_t NcclCollectives::take_event(const char* operation) {
   return event;
 }
 
-void NcclCollectives::wait_for_all_streams() {
-  check_cuda(cudaSetDevice(gpu_), "cudaSetDevice");
-  check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-}
-
 Transfer NcclCollectives::queue(const char* name, size_t count, std::function<ncclResult_t()> call) {
   if (count == 0) return {};
   if (communicator_ == nullptr) failure("{}: NCCL {}: the communicator was aborted before", place(), name);
@@ -264,14 +245,6 @@ Transfer NcclCollectives::start_all_gather(std::span<const std::byte> part, std:
   return queue("all_gather", part.size(), [this, values, part] {
     return ncclAllGather(part.data(), values.data(), part.size(), ncclInt8, communicator_, stream_);
   });
-}
-
-void NcclCollectives::broadcast(std::span<float> values, int root) {
-  if (root < 0 || root >= size()) failure("{}: broadcast from learner {}: there are {}", place(), root, size());
-  wait_for_all_streams();
-  queue("broadcast", values.size(), [this, values, root] {
-    return ncclBroadcast(values.data(), values.data(), values.size(), ncclFloat, root, communicator_, stream_);
-  }).wait();
 }
 
 ncclResult_t NcclCollectives::asynchronous_status() {

@@ -56,10 +56,6 @@ void Watchdog::heard(int rank, double now) {
   entry.last_heard = std::max(entry.last_heard, now);
 }
 
-void Watchdog::finished(int rank) {
-  at(rank).done = true;
-}
-
 void Watchdog::listened(double now) {
   const double gap = now - listened_;
   listened_ = std::max(listened_, now);
@@ -71,7 +67,7 @@ std::optional<Watchdog::Silent> Watchdog::silent(double now) const {
   const Rank* worst = nullptr;
   for (const Rank& rank : ranks_) {
     const double limit = rank.heard_from ? stuck_seconds_ : kSetUpFactor * stuck_seconds_;
-    if (rank.done || now - rank.last_heard <= limit) continue;
+    if (now - rank.last_heard <= limit) continue;
     if (worst == nullptr || rank.last_heard < worst->last_heard) worst = &rank;
   }
   if (worst == nullptr) return std::nullopt;

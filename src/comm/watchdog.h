@@ -24,7 +24,6 @@ class Watchdog {
     std::string name;  // "search 3"
     std::string host;
     bool heard_from = false;
-    bool done = false;      // said goodbye: its silence means nothing
     double last_heard = 0;  // when; the watch's start before the first heartbeat
     HeartbeatMessage last;  // as of then
   };
@@ -38,7 +37,6 @@ class Watchdog {
   // Any message from a rank is a sign of life; a heartbeat also says what it is doing. Unknown ranks: failure().
   void heard(int rank, const HeartbeatMessage& heartbeat, double now);
   void heard(int rank, double now);
-  void finished(int rank);
   // All that had come by `now` has been told: to be called before silent(). Time between two calls in which nobody
   // could be heard (more than a quarter of the limit) is nobody's silence.
   void listened(double now);

@@ -121,22 +121,21 @@ TEST_F(WorldOfOne, CollectivesOverOneLearnerChangeNothing) {
   EXPECT_FALSE(group->on_device());
   std::vector<float> values = {1.5F, -2.0F, 3.0F};
   const std::vector<float> before = values;
-  group->all_reduce_sum(std::span<float>(values));
-  group->broadcast(values, 0);
+  group->start_all_reduce_sum(values).wait();
   EXPECT_EQ(values, before);
   std::vector<float> part(3);
-  group->reduce_scatter_sum(values, part);
+  group->start_reduce_scatter_sum(values, part).wait();
   EXPECT_EQ(part, before);
   std::vector<float> all(3);
-  group->all_gather(part, all);
+  const auto bytes_of = [](std::vector<float>& v) { return std::as_writable_bytes(std::span(v)); };
+  group->start_all_gather(bytes_of(part), bytes_of(all)).wait();
   EXPECT_EQ(all, before);
   EXPECT_EQ(group->all_reduce_sum(2.5), 2.5);
   EXPECT_EQ(group->all_reduce_max(-2.5), -2.5);
   EXPECT_TRUE(std::isnan(group->all_reduce_max(std::nan(""))));
   std::vector<float> wrong(2);
-  EXPECT_THROW(group->all_gather(part, wrong), Error);
-  EXPECT_THROW(group->reduce_scatter_sum(values, wrong), Error);
-  EXPECT_THROW(group->broadcast(values, 1), Error);
+  EXPECT_THROW(group->start_all_gather(bytes_of(part), bytes_of(wrong)), Error);
+  EXPECT_THROW(group->start_reduce_scatter_sum(values, wrong), Error);
 }
 
 TEST_F(WorldOfOne, TransportFollowsTheMachine) {

@@ -58,9 +58,9 @@ std::vector<at::Tensor> train(Collectives& group, const Share& share, bool shard
 // All ranks hold the same bits.
 void check_agreement(Collectives& group, const std::vector<at::Tensor>& parameters, const std::string& where) {
   for (const at::Tensor& p : parameters) {
-    at::Tensor first = p.detach().to(at::kFloat).contiguous().clone();
-    const at::Tensor own = first.clone();
-    group.broadcast({first.data_ptr<float>(), static_cast<size_t>(first.numel())}, 0);
+    const at::Tensor own = p.detach().to(at::kFloat).contiguous();
+    at::Tensor first = group.rank() == 0 ? own.clone() : at::zeros_like(own);
+    group.start_all_reduce_sum({first.data_ptr<float>(), static_cast<size_t>(first.numel())}).wait();
     check(at::equal(first, own), where + ": ranks hold other parameters", group);
   }
 }
