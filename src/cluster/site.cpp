@@ -30,7 +30,7 @@ void NodeKind::describe(ConfigVisitor& v) {
 }
 
 void Site::describe(ConfigVisitor& v) {
-  v.table("site", "what all jobs of this cluster have in common", [this](ConfigVisitor& t) {
+  v.table({.key = "site", .meaning = "what all jobs of this cluster have in common"}, [this](ConfigVisitor& t) {
     t.field({.key = "account", .unit = "", .meaning = "whom the time is charged to; \"\": Slurm's default"}, account);
     t.field({.key = "qos", .unit = "", .meaning = "quality of service; \"\": Slurm's default"}, qos);
     t.field({.key = "time", .unit = "HH:MM:SS", .meaning = "time limit of a job; the run goes on in the next"}, time);
@@ -66,9 +66,9 @@ void Site::describe(ConfigVisitor& v) {
     t.field({.key = "node_local", .unit = "", .meaning = "folders that each node has of its own: no run goes there"},
             node_local);
   });
-  v.table("nodes", "what a job takes; in a heterogeneous job its search nodes",
+  v.table({.key = "nodes", .meaning = "what a job takes; in a heterogeneous job its search nodes"},
           [this](ConfigVisitor& t) { nodes.describe(t); });
-  v.table("learner_nodes", "the learners' nodes of a heterogeneous job (--learner-nodes)",
+  v.table({.key = "learner_nodes", .meaning = "the learners' nodes of a heterogeneous job (--learner-nodes)"},
           [this](ConfigVisitor& t) { learners.describe(t); });
 }
 

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/progress.h"
+#include "core/words.h"
 #include "engine/bench_models.h"
 #include "engine/engine.h"
 #include "measure/learn_bench.h"
@@ -146,6 +147,11 @@ void run_case(Bench& bench, const std::string& name) {
   }
 }
 
+void say_model(const std::string& name, const ModelConfig& shape) {
+  fmt::print("{}: {} of {}, vocabulary {}, {} parameters\n", name, counted(shape.n_layers, "layer"), shape.hidden_size,
+             shape.vocab_size, format_count(parameter_count(shape)));
+}
+
 int bench_learn_command(World& world, const Options& options) {
   if (world.size() > 1) bad_input("bench learn measures one learner: start it without mpirun");
   std::vector<std::string> overrides;
@@ -168,10 +174,12 @@ int bench_learn_command(World& world, const Options& options) {
   bench.config.engine.threads = options.threads;
   world.assign_learners(bench.config.ranks);
   bench.collectives = make_learner_collectives(world, transport_of(bench.config.ranks));
-  const ModelConfig shape = bench_shape(options.shape);
-  fmt::print("{}: {} layers of {}, vocabulary {}, {} parameters; {} thread{}, median of {}\n\n", options.shape,
-             shape.n_layers, shape.hidden_size, shape.vocab_size, format_count(parameter_count(shape)), options.threads,
-             options.threads == 1 ? "" : "s", options.repetitions);
+  const bool task_only = options.cases == std::vector<std::string>{"task"};
+  if (!task_only) say_model(options.shape, bench_shape(options.shape));
+  if (std::find(options.cases.begin(), options.cases.end(), "task") != options.cases.end()) {
+    say_model("task's", start_weights(bench.config, *make_task(bench.config.task)).config);
+  }
+  fmt::print("{}, median of {}\n\n", counted(options.threads, "thread"), options.repetitions);
   if (options.cases != std::vector<std::string>{"step"}) print_head();
   for (const std::string& name : options.cases) run_case(bench, name);
   if (!options.json.empty()) write_file_atomically(options.json, bench.results.dump(2) + "\n");

@@ -27,7 +27,7 @@ struct Options {
 };
 
 int run_compare(const Options& options) {
-  Config config = read_config(options.config_path, options.overrides);
+  Config config = read_config(options.config_path, options.overrides, ReadFor::kSampling);
   std::vector<std::vector<Token>> texts;
   if (!options.tokens.empty()) texts = read_texts(options.tokens);
   fmt::print("{:<44} {:>8} {:>14} {:>14} {:>14}\n", "engine against the learner's network (fp32)", "tokens",

@@ -168,7 +168,7 @@ int run_generate(const Options& options) {
   if (options.prompts.empty() && options.out != "-") {
     bad_input("generate: --out goes with --prompts FILE; what continues --prompt is shown, not written");
   }
-  Config config = read_config(options.config_path, options.overrides);
+  Config config = read_config(options.config_path, options.overrides, ReadFor::kSampling);
   config.engine.stop.insert(config.engine.stop.end(), options.stop.begin(), options.stop.end());
   if (options.top_k) config.engine.top_k = *options.top_k;
   const Policy policy = open_policy(options.model, config.engine, static_cast<uint64_t>(options.seed));

@@ -166,7 +166,8 @@ void print_tree(const RunReader& run, const std::vector<Place>& places, const Op
     bad_input("no tree '{}' in {}: give a name from --list, a problem id, or one of rescue, solved, largest",
               options.tree, options.run.string());
   }
-  const Config config = read_config_text(run.info().config_text, "config of " + options.run.string(), {});
+  const Config config =
+      read_config_text(run.info().config_text, "config of " + options.run.string(), {}, ReadFor::kSampling);
   const Domain domain = make_domain(config);
   const TreeRecord tree = PartReader(place->part).tree(place->row.row);
   fmt::print("{}", text_tree(tree, [&](TokenSpan tokens) { return domain.language->decode(tokens); }));

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/progress.h"
+#include "core/words.h"
 #include "model/weights.h"
 #include "run/config.h"
 
@@ -58,7 +59,7 @@ double device_hours(const PlanInput& input, const StepTime& time) {
 }
 
 void print_time(const PlanInput& input, const StepTime& time) {
-  fmt::print("a step of {} problems, {} trajectories each\n", input.learn.problems, input.work.trajectories);
+  fmt::print("a step of {}, {} trajectories each\n", counted(input.learn.problems, "problem"), input.work.trajectories);
   const auto line = [&time](const char* what, double seconds, const std::string& how) {
     fmt::print("    {:<18} {:>12} {:>5.1f} %   {}\n", what, seconds_text(seconds), 100 * seconds / time.seconds(), how);
   };

@@ -8,6 +8,7 @@
 
 #include "commands/commands.h"
 #include "core/error.h"
+#include "core/words.h"
 #include "data/answer_form.h"
 #include "data/curation.h"
 #include "data/problem_file.h"
@@ -50,7 +51,7 @@ void summarise(const std::filesystem::path& path) {
   const std::vector<ProblemRow> rows = read_problem_file(path);
   std::vector<int64_t> all(rows.size());
   std::iota(all.begin(), all.end(), 0);
-  fmt::print("{}: {} problems\n", path.string(), rows.size());
+  fmt::print("{}: {}\n", path.string(), counted(rows.size(), "problem"));
   print_forms(rows, all);
   const Curation curation = curate(rows, /*keep_conflicts=*/false, same_reference);
   fmt::print("  repeats      {:>7}  (the text of an earlier problem, white space aside)\n", curation.repeats);
@@ -74,7 +75,7 @@ int run_problems(const Options& options) {
     if (options.summary.empty()) bad_input("problems: give --out FILE to write, or --summary FILE to look at");
     return kExitOk;
   }
-  const Config config = read_config(options.config_path, options.overrides);
+  const Config config = read_config(options.config_path, options.overrides, ReadFor::kSampling);
   const std::unique_ptr<Task> task = make_task(config.task);
   const Split split = options.split == "train" ? Split::kTrain : Split::kTest;
   std::vector<ProblemRow> rows;
@@ -83,7 +84,7 @@ int run_problems(const Options& options) {
     rows.back().problem = task->problem(split, static_cast<uint64_t>(i));
   }
   write_problem_file(options.out, rows);
-  fmt::print("{} problems of task {} ({} split) in {}\n", rows.size(), config.task.name, options.split,
+  fmt::print("{} of task {} ({} split) in {}\n", counted(rows.size(), "problem"), config.task.name, options.split,
              options.out.string());
   return kExitOk;
 }

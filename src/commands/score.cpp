@@ -26,7 +26,7 @@ struct Options {
 constexpr size_t kTextsAtOnce = 256;
 
 int run_score(const Options& options) {
-  const Config config = read_config(options.config_path, options.overrides);
+  const Config config = read_config(options.config_path, options.overrides, ReadFor::kSampling);
   const Policy policy = open_policy(options.model, config.engine, /*seed=*/1);
   JsonLinesReader in(options.tokens);
   JsonLinesWriter out(options.out);

@@ -277,9 +277,9 @@ class Filler : public ConfigVisitor {
   void field(const FieldDoc& doc, std::vector<double>& value) override { fill(doc, value); }
   void field(const FieldDoc& doc, std::vector<std::string>& value) override { fill(doc, value); }
 
-  void table(const std::string& key, const std::string&, const std::function<void(ConfigVisitor&)>& describe) override {
+  void table(const TableDoc& doc, const std::function<void(ConfigVisitor&)>& describe) override {
     const std::string outer = prefix_;
-    prefix_ += key + ".";
+    prefix_ += doc.key + ".";
     describe(*this);
     prefix_ = outer;
   }

@@ -37,13 +37,13 @@ class Collector : public ConfigVisitor {
   void field(const FieldDoc& doc, std::vector<double>& value) override { add(doc, value); }
   void field(const FieldDoc& doc, std::vector<std::string>& value) override { add(doc, value); }
 
-  void table(const std::string& key, const std::string& meaning,
-             const std::function<void(ConfigVisitor&)>& describe) override {
-    check_key(key);
+  void table(const TableDoc& doc, const std::function<void(ConfigVisitor&)>& describe) override {
+    check_key(doc.key);
     ConfigTable inner;
-    inner.path = dotted_path(table_, key);
-    inner.key = key;
-    inner.meaning = meaning;
+    inner.path = dotted_path(table_, doc.key);
+    inner.key = doc.key;
+    inner.meaning = doc.meaning;
+    inner.decides = table_.decides & doc.decides;
     Collector collector(inner);
     describe(collector);
     table_.tables.push_back(std::move(inner));

@@ -25,6 +25,7 @@ struct ConfigTable {
   std::string path;  // "search", "rounds.filter"; "" for the root
   std::string key;
   std::string meaning;
+  Results decides = kAllResults;  // of the tables around it too
   std::vector<ConfigField> fields;
   std::vector<ConfigTable> tables;
 

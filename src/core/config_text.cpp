@@ -35,6 +35,8 @@ void explain_table(const ConfigTable& table, std::string& text) {
   for (const ConfigField& field : table.fields) {
     text += fmt::format("\n  {} = {}\n", field.doc.key, value_to_toml(field.value));
     text += fmt::format("      {}\n      {}\n", field.doc.meaning, constraint_text(field));
+    if ((table.decides & field.doc.decides & kTrainingResult) == 0)
+      text += "      may change when a training is resumed\n";
   }
   for (const ConfigTable& inner : table.tables) explain_table(inner, text);
 }

@@ -20,6 +20,15 @@
 
 namespace deepsearch {
 
+// The results that a key decides: with another value they would be others. What is resumed (run/resume_config.h) must
+// agree in the keys that decide it; where and how fast a run goes decides none.
+using Results = uint8_t;
+constexpr Results kNoResult = 0;
+constexpr Results kTrainingResult = 1;
+constexpr Results kFilterResult = 2;
+constexpr Results kEvaluationResult = 4;
+constexpr Results kAllResults = kTrainingResult | kFilterResult | kEvaluationResult;
+
 struct FieldDoc {
   std::string key;
   std::string unit;     // "" when the value has none
@@ -27,6 +36,13 @@ struct FieldDoc {
   double min = -std::numeric_limits<double>::infinity();  // inclusive; numbers (each element of an array) only
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices = {};  // strings (each element of an array) only; empty: any
+  Results decides = kAllResults;          // of those that its table decides
+};
+
+struct TableDoc {
+  std::string key;
+  std::string meaning;
+  Results decides = kAllResults;  // of those that the table it lies in decides
 };
 
 class ConfigVisitor {
@@ -40,8 +56,7 @@ class ConfigVisitor {
   virtual void field(const FieldDoc& doc, std::vector<double>& value) = 0;
   virtual void field(const FieldDoc& doc, std::vector<std::string>& value) = 0;
   // A sub-table; `describe` lists its fields.
-  virtual void table(const std::string& key, const std::string& meaning,
-                     const std::function<void(ConfigVisitor&)>& describe) = 0;
+  virtual void table(const TableDoc& doc, const std::function<void(ConfigVisitor&)>& describe) = 0;
 
   // An enum as one of its names. doc.choices is filled from `names`.
   template <class Enum>

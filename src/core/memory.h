@@ -4,8 +4,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace deepsearch {
+
+// Empties a vector and frees what it held. `v = {}` would keep it: a braced list is assigned into the same memory.
+template <class T>
+void give_back(std::vector<T>& v) {
+  std::vector<T>().swap(v);
+}
 
 // Bytes: the machine's MemAvailable, or what is left under the smallest cgroup limit (a container's, a Slurm job's)
 // where that is less; page cache counts as free in both. INT64_MAX where neither can be read.

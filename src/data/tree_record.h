@@ -30,7 +30,7 @@ struct TreeKey {
   int64_t step = 0;           // optimisation step the tree is grown for
   int64_t problem_index = 0;  // place in the step's batch: the order trees are packed in
   uint64_t problem_key = 0;
-  int64_t attempt = 0;  // refills and repeats of a problem within one step
+  int64_t attempt = 0;  // of a problem that is given several times within one step
 
   auto operator<=>(const TreeKey&) const = default;
   template <class Archive>

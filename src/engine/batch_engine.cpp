@@ -42,6 +42,7 @@ BatchEngine::BatchEngine(const EngineParams& params, const ModelConfig& config, 
   backend_->reserve_blocks(n_blocks);
   cache_.reset(n_blocks);
   counters_.kv_bytes_limit = n_blocks * backend_->block_bytes();
+  counters_.kv_tokens_limit = n_blocks * kKvBlockTokens;
 }
 
 BatchEngine::~BatchEngine() = default;

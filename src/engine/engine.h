@@ -32,6 +32,7 @@ struct EngineCounters {
   int64_t kv_bytes = 0;             // now
   int64_t kv_bytes_peak = 0;
   int64_t kv_bytes_limit = 0;
+  int64_t kv_tokens_limit = 0;  // of all sequences together, were all blocks full
 };
 
 // What scoring a text gives: for each token but the first, its log-prob given those before it, and the entropy there.

@@ -36,7 +36,8 @@ void EngineParams::describe(ConfigVisitor& v) {
        .meaning = "memory of the KV cache at most; 0: half of what is free, shared by a node's ranks (CPU), or what "
                   "weights and workspace leave (GPU)",
        .min = 0,
-       .max = 1e9},
+       .max = 1e9,
+       .decides = kNoResult},
       kv_memory_mb);
   v.field({.key = "on_update",
            .unit = "",
@@ -59,7 +60,8 @@ void EngineParams::describe(ConfigVisitor& v) {
            .unit = "threads",
            .meaning = "CPU threads of one rank's engine; results do not depend on it",
            .min = 1,
-           .max = 1024},
+           .max = 1024,
+           .decides = kNoResult},
           threads);
   v.field(
       {.key = "distinct_tries",

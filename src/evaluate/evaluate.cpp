@@ -1,6 +1,7 @@
 #include "evaluate/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -18,6 +19,7 @@
 #include "core/progress.h"
 #include "core/signals.h"
 #include "core/timer.h"
+#include "core/words.h"
 #include "evaluate/benchmark_run.h"
 #include "evaluate/benchmark_scores.h"
 #include "evaluate/benchmarks.h"
@@ -104,19 +106,16 @@ std::vector<int64_t> checked_ks(const EvaluateParams& params) {
   return ks;
 }
 
-// As many problems at a time as keep twice the batch and the last responses of one supplied, but no more than whose KV has room when responses are
-// half as long as they may be: what is evicted must be computed again.
+// As many problems at a time as keep twice the batch and the last responses of one supplied, but no more than whose KV
+// has room when responses are half as long as they may be: what is evicted must be computed again.
 int64_t problems_in_flight(const Rank& rank, const Engine& engine) {
   if (rank.config.evaluate.in_flight > 0) return rank.config.evaluate.in_flight;
-  const ModelConfig& model = engine.model_config();
   const SearchParams& search = rank.config.search;
-  const double per_token = 2.0 * 4.0 * static_cast<double>(model.n_layers * model.n_kv_heads * model.head_dim);
-  const double per_response = per_token * static_cast<double>(search.max_depth * search.step_tokens) / 2;
-  const double room = static_cast<double>(engine.counters().kv_bytes_limit) / per_response;
+  const double response = static_cast<double>(search.max_depth * search.step_tokens) / 2;
+  const double room = static_cast<double>(engine.counters().kv_tokens_limit) / response;
   const auto samples = static_cast<double>(rank.config.evaluate.samples);
   const double sequences = std::min(2.0 * static_cast<double>(engine.max_batch()) + samples, room);
-  const double problems = sequences / samples;
-  return std::max<int64_t>(1, static_cast<int64_t>(problems + 0.999));
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(sequences / samples)));
 }
 
 // Takes the records of earlier attempts.
@@ -181,7 +180,8 @@ class Evaluator {
   static RanksParams ranks_params(const Rank& rank, const SearchWorker& worker) {
     RanksParams params = rank.config.ranks;
     params.problems_in_flight = problems_in_flight(rank, worker.engine());
-    log_info("{} problems of {} samples at a time on a rank", params.problems_in_flight, rank.config.evaluate.samples);
+    log_info("{} of {} at a time on a rank", counted(params.problems_in_flight, "problem"),
+             counted(rank.config.evaluate.samples, "sample"));
     return params;
   }
   double rate() const {
@@ -200,8 +200,8 @@ void prepare_folder(Rank& rank, const EvaluateRequest& request) {
   World& world = rank.world;
   agree(world, [&] {
     if (!world.is_coordinator()) return;
-    const std::string state = evaluation_state(rank.config, rank.benchmarks);
     rank.folder_state = prepare_run_folder(rank.folder, request.force, request.resume, rank.config.model.path);
+    const std::string state = evaluation_state(rank.config, rank.benchmarks);  // reads all weights: minutes, if many
     // Without a configuration nothing has begun: there may be logs of the script that starts it.
     if (!fs::exists(rank.folder / "config.toml")) rank.folder_state = FolderState::kFresh;
     if (rank.folder_state == FolderState::kResumed) {
@@ -230,7 +230,7 @@ void log_start(const Rank& rank) {
   for (const Benchmark& benchmark : rank.benchmarks) {
     const std::string left =
         benchmark.too_long > 0 ? fmt::format("; {} left out, their prompts are too long", benchmark.too_long) : "";
-    log_info("{}: {} problems{}", benchmark.name, benchmark.problems.size(), left);
+    log_info("{}: {}{}", benchmark.name, counted(benchmark.problems.size(), "problem"), left);
   }
 }
 
@@ -266,8 +266,7 @@ bool sample(Rank& rank, std::optional<PartWriter>& part, std::optional<Benchmark
 }  // namespace
 
 Config evaluation_config(const EvaluateRequest& request) {
-  std::vector<std::string> overrides = {"learn.overlong=\"none\""};  // nothing is learned: its budget need not fit
-  overrides.insert(overrides.end(), request.overrides.begin(), request.overrides.end());
+  std::vector<std::string> overrides = request.overrides;
   const auto set = [&](const char* key, const fs::path& value) {
     if (!value.empty()) overrides.push_back(fmt::format("{}=\"{}\"", key, value.string()));
   };
@@ -276,12 +275,11 @@ Config evaluation_config(const EvaluateRequest& request) {
   set("evaluate.folder", request.benchmarks);
   std::string path = request.config_path;
   if (path.empty() && !request.checkpoint.empty()) path = config_of_run(request.checkpoint);
-  Config config = read_config(path, overrides);
+  Config config = read_config(path, overrides, ReadFor::kSampling);
   if (config.model.path.empty()) bad_input("evaluate whom? Give --model FOLDER or --checkpoint RUN");
   set_response_length(config, config.evaluate.max_tokens);
   checked_ks(config.evaluate);
-  config.search.when = When::kNever;  // no trees
-  config.ranks.mode = "colocated";    // every rank samples
+  config.ranks.mode = "colocated";  // every rank samples
   config.ranks.learners = 1;
   if (!config.store.trees()) {
     bad_input(

@@ -37,38 +37,6 @@ Json model_digests(const std::string& folder) {
   return files;
 }
 
-// Changing these changes no sample: where and how fast it runs, what is made of the samples, and what only training
-// uses. Model and problems are compared by their contents.
-bool harmless(const std::string& key) {
-  constexpr const char* kTables[] = {"ranks.", "store.", "sft.", "learn.", "eval."};
-  constexpr const char* kKeys[] = {"run.log_level",
-                                   "run.time_limit",
-                                   "run.checkpoint_minutes",
-                                   "run.keep_checkpoints",
-                                   "run.keep_every",
-                                   "run.on_checkpoint_failure",
-                                   "run.hold_state",
-                                   "run.stop_after",
-                                   "engine.threads",
-                                   "engine.kv_memory_mb",
-                                   "model.path",
-                                   "problems.train_file",
-                                   "problems.guessable",
-                                   "problems.guessable_weight",
-                                   "problems.conflicts",
-                                   "evaluate.folder",
-                                   "evaluate.benchmarks",
-                                   "evaluate.names",
-                                   "evaluate.in_flight",
-                                   "evaluate.ks",
-                                   "evaluate.confidence",
-                                   "evaluate.resamples",
-                                   "evaluate.progress_seconds"};
-  return std::any_of(std::begin(kTables), std::end(kTables),
-                     [&](const char* table) { return key.starts_with(table); }) ||
-         std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
-}
-
 }  // namespace
 
 std::string evaluation_state(const Config& config, const std::vector<Benchmark>& benchmarks) {
@@ -86,10 +54,10 @@ std::string evaluation_state(const Config& config, const std::vector<Benchmark>&
 void check_same_evaluation(const fs::path& folder, const Config& config, const std::string& state) {
   const fs::path path = folder / "evaluation.json";
   if (!fs::exists(path)) bad_input("{}: a run that is no evaluation; use another folder", folder.string());
-  const Config before =
-      read_config_text(read_file(folder / "config.toml", kMostBytes), (folder / "config.toml").string(), {});
+  const Config before = read_config_text(read_file(folder / "config.toml", kMostBytes),
+                                         (folder / "config.toml").string(), {}, ReadFor::kSampling);
   for (const ChangedKey& change : changed_keys(before, config)) {
-    if (harmless(change.key)) continue;
+    if (!change.decides_any(kEvaluationResult)) continue;
     bad_input(
         "--resume: {} was {} and is now {}, which would make it another evaluation: set it back, or start a new one",
         change.key, change.before, change.after);
@@ -105,7 +73,7 @@ void check_same_evaluation(const fs::path& folder, const Config& config, const s
   }
   const auto contents = [](const Json& list) {
     std::vector<std::string> digests;
-    for (const Json& file : list) digests.push_back(file.value("xxh64", ""));
+    for (const Json& file : list) digests.push_back(file.is_object() ? file.value("xxh64", "") : "");
     return digests;
   };
   if (contents(old_state["benchmarks"]) != contents(new_state["benchmarks"])) {

@@ -93,7 +93,8 @@ void LearnParams::describe(ConfigVisitor& v) {
   v.field({.key = "max_bad_steps",
            .unit = "updates",
            .meaning = "the run ends after so many updates in a row whose loss or gradient is not finite; 0: never",
-           .min = 0},
+           .min = 0,
+           .decides = kNoResult},
           max_bad_steps);
   v.field(
       {.key = "max_staleness",
@@ -171,15 +172,18 @@ void LearnParams::describe(ConfigVisitor& v) {
   v.field({.key = "checkpoint_every",
            .unit = "steps",
            .meaning = "write a checkpoint every so many steps; 0: at the end only",
-           .min = 0},
+           .min = 0,
+           .decides = kNoResult},
           checkpoint_every);
   v.field({.key = "threads",
            .unit = "threads",
            .meaning = "CPU threads of a learner; 0: its share of the host's cores",
            .min = 0,
-           .max = 1024},
+           .max = 1024,
+           .decides = kNoResult},
           threads);
-  v.table("optimizer", "AdamW of the training steps", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
+  v.table({.key = "optimizer", .meaning = "AdamW of the training steps"},
+          [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
 void check(const LearnParams& learn, const CreditParams& credit) {
@@ -252,7 +256,8 @@ void SftParams::describe(ConfigVisitor& v) {
             .unit = "",
             .meaning = "--data: longer ones are left out, or their responses cut (and lose their end)"},
            too_long, {{"leave_out", TooLong::kLeaveOut}, {"cut", TooLong::kCut}});
-  v.table("optimizer", "AdamW of supervised training", [this](ConfigVisitor& sub) { optimizer.describe(sub); });
+  v.table({.key = "optimizer", .meaning = "AdamW of supervised training"},
+          [this](ConfigVisitor& sub) { optimizer.describe(sub); });
 }
 
 }  // namespace deepsearch

@@ -75,7 +75,7 @@ void load(const std::string& path, const std::vector<std::string>& overrides, st
   load_config(
       path, overrides,
       [&](ConfigVisitor& v) {
-        v.table("hardware", "what a plan assumes of the machine", [&](ConfigVisitor& t) {
+        v.table({.key = "hardware", .meaning = "what a plan assumes of the machine"}, [&](ConfigVisitor& t) {
           t.field({.key = "like", .unit = "", .meaning = "start from h100, h200, a100 or cpu; empty: from nothing"},
                   like);
           hardware.describe(t);

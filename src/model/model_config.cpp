@@ -111,7 +111,11 @@ void check_model_config(const ModelConfig& config) {
 }
 
 void ModelParams::describe(ConfigVisitor& v) {
-  v.field({.key = "path", .unit = "", .meaning = "Hugging Face folder to start from; empty: fresh weights"}, path);
+  v.field({.key = "path",
+           .unit = "",
+           .meaning = "Hugging Face folder to start from; empty: fresh weights",
+           .decides = kTrainingResult | kFilterResult},
+          path);
   v.choice(
       {.key = "family",
        .unit = "",

@@ -150,7 +150,7 @@ class FolderSource final : public WeightSource {
 
   void release(size_t index) const override {
     const Tensor& tensor = tensors_.at(index);
-    tensor.copy = {};
+    give_back(tensor.copy);
     tensor.file->drop_pages(tensor.stored.data,
                             static_cast<uint64_t>(tensor.stored.count * bytes_of(tensor.stored.type)));
   }

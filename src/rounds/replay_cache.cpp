@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/bytes.h"
 #include "core/error.h"
-#include "rounds/bytes.h"
 
 namespace deepsearch {
 

@@ -1,6 +1,6 @@
 #include "rounds/state.h"
 
-#include "rounds/bytes.h"
+#include "core/bytes.h"
 
 namespace deepsearch {
 

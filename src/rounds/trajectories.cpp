@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "rounds/bytes.h"
+#include "core/bytes.h"
 #include "rounds/filter.h"
 
 namespace deepsearch {

@@ -1,6 +1,7 @@
 #include "run/config.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/config.h"
 #include "core/error.h"
@@ -17,46 +18,54 @@ void RunParams::describe(ConfigVisitor& v) {
   v.field({.key = "log_level",
            .unit = "",
            .meaning = "least level that is logged",
-           .choices = {"debug", "info", "warning", "error"}},
+           .choices = {"debug", "info", "warning", "error"},
+           .decides = kNoResult},
           log_level);
   v.field({.key = "checkpoint_minutes",
            .unit = "min",
            .meaning = "write a checkpoint at the first step boundary this long after the last; 0: none by time",
            .min = 0,
-           .max = 1e6},
+           .max = 1e6,
+           .decides = kNoResult},
           checkpoint_minutes);
   v.field({.key = "keep_checkpoints",
            .unit = "",
            .meaning = "keep the newest so many; 0: all of [learn].checkpoint_every, of others the newest",
-           .min = 0},
+           .min = 0,
+           .decides = kNoResult},
           keep_checkpoints);
   v.field({.key = "keep_every",
            .unit = "steps",
            .meaning = "checkpoints of multiples of this are always kept; 0: none",
-           .min = 0},
+           .min = 0,
+           .decides = kNoResult},
           keep_every);
   v.field({.key = "on_checkpoint_failure",
            .unit = "",
            .meaning = "a checkpoint that cannot be written (disk full, read-only): stop ends the run; continue warns, "
                       "goes on and tries the next one. The last one of a run always counts",
-           .choices = {"stop", "continue"}},
+           .choices = {"stop", "continue"},
+           .decides = kNoResult},
           on_checkpoint_failure);
   v.field({.key = "time_limit",
            .unit = "s or HH:MM:SS",
-           .meaning = "the run saves itself and ends before it has taken this long; \"\": none but a Slurm job's end"},
+           .meaning = "the run saves itself and ends before it has taken this long; \"\": none but a Slurm job's end",
+           .decides = kNoResult},
           time_limit);
   v.field(
       {.key = "stop_after",
        .unit = "steps",
        .meaning = "the run saves itself and ends (exit code 75) when so many steps are done, as at a time limit; 0: "
                   "not before [learn].steps",
-       .min = 0},
+       .min = 0,
+       .decides = kNoResult},
       stop_after);
   v.field(
       {.key = "hold_state",
        .unit = "",
        .meaning = "a single learner keeps the optimiser's state of the last step boundary in memory while it learns "
-                  "(12 bytes a parameter), so that a stop need not wait for the step's end"},
+                  "(12 bytes a parameter), so that a stop need not wait for the step's end",
+       .decides = kNoResult},
       hold_state);
 }
 
@@ -79,19 +88,26 @@ void EvalParams::describe(ConfigVisitor& v) {
            .unit = "fraction",
            .meaning = "the run ends at the first evaluation whose Pass@1 is at least this; 0: none does",
            .min = 0,
-           .max = 1},
+           .max = 1,
+           .decides = kNoResult},
           stop_at);
 }
 
 void EvaluateParams::describe(ConfigVisitor& v) {
   v.field({.key = "benchmarks",
            .unit = "",
-           .meaning = "JSONL files of problems; []: held-out problems of the embedded task, made as training has them"},
+           .meaning = "JSONL files of problems; []: held-out problems of the embedded task, made as training has them",
+           .decides = kNoResult},
           benchmarks);
-  v.field({.key = "names", .unit = "", .meaning = "of the benchmarks, for tables; []: the files' names"}, names);
+  v.field({.key = "names",
+           .unit = "",
+           .meaning = "of the benchmarks, for tables; []: the files' names",
+           .decides = kNoResult},
+          names);
   v.field({.key = "folder",
            .unit = "",
-           .meaning = "where the files are looked for, as --benchmarks; \"\": the current folder"},
+           .meaning = "where the files are looked for, as --benchmarks; \"\": the current folder",
+           .decides = kNoResult},
           folder);
   v.field({.key = "problems",
            .unit = "problems",
@@ -115,26 +131,31 @@ void EvaluateParams::describe(ConfigVisitor& v) {
        .meaning = "that a rank answers at a time; 0: as many as keep twice its batch supplied, where the KV cache has "
                   "room for responses of half the length",
        .min = 0,
-       .max = 1e6},
+       .max = 1e6,
+       .decides = kNoResult},
       in_flight);
   v.field({.key = "ks",
            .unit = "",
            .meaning = "of Pass@k and majority@k, none above `samples`; []: 1, 2, 4, … and `samples`",
            .min = 1,
-           .max = 65536},
+           .max = 65536,
+           .decides = kNoResult},
           ks);
   v.field({.key = "confidence",
            .unit = "fraction",
            .meaning = "of the bootstrap intervals, over problems",
            .min = 0.5,
-           .max = 0.999},
+           .max = 0.999,
+           .decides = kNoResult},
           confidence);
-  v.field({.key = "resamples", .unit = "", .meaning = "of the bootstrap", .min = 100, .max = 1e6}, resamples);
+  v.field({.key = "resamples", .unit = "", .meaning = "of the bootstrap", .min = 100, .max = 1e6, .decides = kNoResult},
+          resamples);
   v.field({.key = "progress_seconds",
            .unit = "s",
            .meaning = "between lines of progress in a log",
            .min = 0.1,
-           .max = 3600},
+           .max = 3600,
+           .decides = kNoResult},
           progress_seconds);
 }
 
@@ -171,28 +192,40 @@ void StoreParams::describe(ConfigVisitor& v) {
 }
 
 void Config::describe(ConfigVisitor& v) {
-  v.table("run", "the run as a whole", [this](ConfigVisitor& t) { run.describe(t); });
-  v.table("task", "the embedded problem family (docs/tasks.md), or text (docs/problems.md)",
+  v.table({.key = "run", .meaning = "the run as a whole"}, [this](ConfigVisitor& t) { run.describe(t); });
+  v.table({.key = "task", .meaning = "the embedded problem family (docs/tasks.md), or text (docs/problems.md)"},
           [this](ConfigVisitor& t) { task.describe(t); });
-  v.table("problems", "problem files in place of generated ones (docs/problems.md)",
+  v.table({.key = "problems", .meaning = "problem files in place of generated ones (docs/problems.md)"},
           [this](ConfigVisitor& t) { problems.describe(t); });
-  v.table("verify", "what judges a response", [this](ConfigVisitor& t) { verify.describe(t); });
-  v.table("model", "the policy's shape, or where it is loaded from", [this](ConfigVisitor& t) { model.describe(t); });
-  v.table("engine", "how the policy is run for sampling", [this](ConfigVisitor& t) { engine.describe(t); });
-  v.table("search", "how trees are grown", [this](ConfigVisitor& t) { search.describe(t); });
-  v.table("learn", "what trees teach, and the training steps", [this](ConfigVisitor& t) {
-    learn.describe(t);
-    credit.describe(t);
-  });
-  v.table("rounds", "filter by pass rate, learn from what is hard, filter again (docs/rounds.md)",
+  v.table({.key = "verify", .meaning = "what judges a response"}, [this](ConfigVisitor& t) { verify.describe(t); });
+  v.table({.key = "model", .meaning = "the policy's shape, or where it is loaded from"},
+          [this](ConfigVisitor& t) { model.describe(t); });
+  v.table({.key = "engine", .meaning = "how the policy is run for sampling"},
+          [this](ConfigVisitor& t) { engine.describe(t); });
+  v.table({.key = "search", .meaning = "how trees are grown"}, [this](ConfigVisitor& t) { search.describe(t); });
+  v.table({.key = "learn", .meaning = "what trees teach, and the training steps", .decides = kTrainingResult},
+          [this](ConfigVisitor& t) {
+            learn.describe(t);
+            credit.describe(t);
+          });
+  v.table({.key = "rounds",
+           .meaning = "filter by pass rate, learn from what is hard, filter again (docs/rounds.md)",
+           .decides = kTrainingResult | kFilterResult},
           [this](ConfigVisitor& t) { rounds.describe(t); });
-  v.table("sft", "supervised training: on generated demonstrations, or on a file's (sft --data)",
+  v.table({.key = "sft",
+           .meaning = "supervised training: on generated demonstrations, or on a file's (sft --data)",
+           .decides = kNoResult},
           [this](ConfigVisitor& t) { sft.describe(t); });
-  v.table("eval", "held-out evaluation", [this](ConfigVisitor& t) { eval.describe(t); });
-  v.table("evaluate", "benchmarks, by deepsearch evaluate (docs/evaluate.md)",
+  v.table({.key = "eval", .meaning = "held-out evaluation", .decides = kTrainingResult},
+          [this](ConfigVisitor& t) { eval.describe(t); });
+  v.table({.key = "evaluate",
+           .meaning = "benchmarks, by deepsearch evaluate (docs/evaluate.md)",
+           .decides = kEvaluationResult},
           [this](ConfigVisitor& t) { evaluate.describe(t); });
-  v.table("ranks", "who does what", [this](ConfigVisitor& t) { ranks.describe(t); });
-  v.table("store", "what is written to disk", [this](ConfigVisitor& t) { store.describe(t); });
+  v.table({.key = "ranks", .meaning = "who does what", .decides = kNoResult},
+          [this](ConfigVisitor& t) { ranks.describe(t); });
+  v.table({.key = "store", .meaning = "what is written to disk", .decides = kNoResult},
+          [this](ConfigVisitor& t) { store.describe(t); });
 }
 
 namespace {
@@ -228,7 +261,8 @@ void check_rounds(const Config& config) {
   }
 }
 
-void resolve(Config& config) {
+// The zeros that mean "the task's own", and what every command needs.
+void fill_in(Config& config) {
   if (!config.run.time_limit.empty()) parse_duration(config.run.time_limit, "[run].time_limit");
   constexpr int64_t kTextStep = 256;  // of the paper
   constexpr int64_t kTextDepth = 64;
@@ -240,26 +274,29 @@ void resolve(Config& config) {
   check(config.problems, config.task.text());
   check(config.verify, task.get());
   check(config.search);
+}
+
+// What a training needs of keys that are seen together, and its steps a round.
+void prepare_training(Config& config) {
+  check(config.credit, config.search);
   check(config.learn, config.credit);
   config.rounds = resolved(config.rounds, config.learn.steps);
   check_rounds(config);
   check_hand_over(config);
-  if (config.credit.overlong == Overlong::kPenalty && config.credit.overlong_penalty > 0 &&
-      config.credit.overlong_buffer > config.credit.response_budget) {
-    bad_input(
-        "[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; "
-        "make it smaller or set overlong = \"none\"",
-        config.credit.overlong_buffer, config.credit.response_budget);
-  }
+}
+
+Config prepared(Config config, ReadFor purpose) {
+  fill_in(config);
+  if (purpose == ReadFor::kTraining) prepare_training(config);
+  return config;
 }
 
 }  // namespace
 
-Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
+Config read_config(const std::string& path, const std::vector<std::string>& overrides, ReadFor purpose) {
   Config config;
   load_config(path, overrides, [&](ConfigVisitor& v) { config.describe(v); });
-  resolve(config);
-  return config;
+  return prepared(std::move(config), purpose);
 }
 
 namespace {
@@ -278,11 +315,11 @@ std::string with_store_level(std::string text) {
 
 }  // namespace
 
-Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
+Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides,
+                        ReadFor purpose) {
   Config config;
   load_config_text(with_store_level(text), name, overrides, [&](ConfigVisitor& v) { config.describe(v); });
-  resolve(config);
-  return config;
+  return prepared(std::move(config), purpose);
 }
 
 std::string config_text(const Config& config) {

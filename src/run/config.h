@@ -99,10 +99,16 @@ struct Config {
   void describe(ConfigVisitor& v);
 };
 
+// What a configuration is read for. Sampling (evaluate, filter, generate, …) asks nothing of [learn] and [rounds],
+// which it does not use: whom a training left can be sampled whatever these say.
+enum class ReadFor : uint8_t { kTraining, kSampling };
+
 // The config of `path` ("" for defaults) with overrides, its zeros that mean "the task's own" filled in, and what only
 // shows when keys are seen together checked.
-Config read_config(const std::string& path, const std::vector<std::string>& overrides);
-Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides);
+Config read_config(const std::string& path, const std::vector<std::string>& overrides,
+                   ReadFor purpose = ReadFor::kTraining);
+Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides,
+                        ReadFor purpose = ReadFor::kTraining);
 std::string config_text(const Config& config);
 
 // The model's shape by [model] for the language's vocabulary.

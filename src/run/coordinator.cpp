@@ -94,8 +94,8 @@ void Coordinator::handle(Envelope&& envelope) {
     }
   } else if (const auto* told = std::get_if<LoadMessage>(&envelope.message)) {
     dispatcher_.told(envelope.from, told->load);
-  } else if (local_ != nullptr) {
-    local_->handle(envelope);
+  } else if (local_ == nullptr || !local_->handle(envelope)) {
+    nobody_takes(world_, envelope);
   }
 }
 

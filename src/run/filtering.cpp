@@ -11,14 +11,15 @@
 #include "comm/mailbox.h"
 #include "comm/stuck_watch.h"
 #include "core/activity.h"
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/signals.h"
 #include "core/timer.h"
+#include "core/version.h"
 #include "data/problem_file.h"
-#include "rounds/bytes.h"
 #include "run/coordinator.h"
 #include "run/domain.h"
 #include "run/flat_weights.h"
@@ -69,9 +70,9 @@ void restore_state(FilterRank& rank) {
   const std::string where = state_path(rank).string();
   const std::string bytes = read_file(where, kStateBytes);
   ByteReader in(bytes, kMagic, where);
-  const Config before = read_config_text(in.text(), where + ": its configuration", {});
+  const Config before = read_config_text(in.text(), where + ": its configuration", {}, ReadFor::kSampling);
   for (const ChangedKey& change : changed_keys(before, rank.config)) {
-    if (is_harmless(change.key)) continue;
+    if (!change.decides_any(kFilterResult)) continue;
     bad_input("{}: the filter in this folder was begun with {} = {}, now {}: set it back, or use another folder",
               rank.folder.string(), change.key, change.before, change.after);
   }
@@ -120,7 +121,10 @@ void write_results(const FilterRank& rank) {
   const FilterPass& pass = rank.driver->filter();
   const int64_t samples = rank.config.rounds.filter_samples;
   write_problem_file(rank.folder / "problems.jsonl", hard_rows(rank));
-  const nlohmann::ordered_json summary = {{"problems", pass.candidates.size()},
+  const nlohmann::ordered_json summary = {{"format", "deepsearch filter"},
+                                          {"version", 1},
+                                          {"program", program()},
+                                          {"problems", pass.candidates.size()},
                                           {"hard", rank.driver->hard().size()},
                                           {"samples", samples},
                                           {"max_pass_rate", rank.config.rounds.max_pass_rate},
@@ -179,7 +183,7 @@ void set_up(FilterRank& rank, const FilterRequest& request) {
   agree(world, [&] {
     std::vector<std::string> overrides = request.overrides;
     if (!request.model.empty()) overrides.push_back("model.path=\"" + request.model + '"');
-    rank.config = read_config(request.config_path, overrides);
+    rank.config = read_config(request.config_path, overrides, ReadFor::kSampling);
     rank.config.ranks.mode = "colocated";  // nobody learns
   });
   agree(world, [&] { world.assign_roles(rank.config.ranks); });

@@ -8,7 +8,8 @@ namespace deepsearch {
 void ProblemParams::describe(ConfigVisitor& v) {
   v.field({.key = "train_file",
            .unit = "",
-           .meaning = "JSONL file of the task's problems to train on; \"\": generated (text problems never are)"},
+           .meaning = "JSONL file of the task's problems to train on; \"\": generated (text problems never are)",
+           .decides = kTrainingResult | kFilterResult},
           train_file);
   v.field({.key = "test_file", .unit = "", .meaning = "JSONL file of the held-out problems; \"\": generated"},
           test_file);
@@ -37,12 +38,14 @@ void ProblemParams::describe(ConfigVisitor& v) {
   v.field({.key = "conflicts",
            .unit = "",
            .meaning = "training file: problems with the same text and different answers are left out, or kept",
-           .choices = {"leave_out", "keep"}},
+           .choices = {"leave_out", "keep"},
+           .decides = kTrainingResult | kFilterResult},
           conflicts);
   v.choice({.key = "guessable",
             .unit = "",
             .meaning = "training file: problems whose answer is yes/no, true/false or a letter: keep, exclude, or "
-                       "down_weight (guessable_weight)"},
+                       "down_weight (guessable_weight)",
+            .decides = kTrainingResult | kFilterResult},
            guessable,
            {{"keep", Guessable::kKeep}, {"exclude", Guessable::kExclude}, {"down_weight", Guessable::kDownWeight}});
   v.field({.key = "guessable_weight",
@@ -50,7 +53,8 @@ void ProblemParams::describe(ConfigVisitor& v) {
            .meaning = "down_weight: the share of the guessable problems that each pass through the file has; passes "
                       "take turns, so that each problem comes with this frequency",
            .min = 0,
-           .max = 1},
+           .max = 1,
+           .decides = kTrainingResult | kFilterResult},
           guessable_weight);
 }
 

@@ -127,6 +127,14 @@ void ProblemSource::admit(PromptFile&& file, const std::vector<int64_t>& rows, c
 }
 
 Problem ProblemSource::of_pass(int64_t pass, int64_t place) const {
+  if (pass != pass_) {
+    order_ = order_of(pass);
+    pass_ = pass;
+  }
+  return train_[static_cast<size_t>(order_[static_cast<size_t>(place)])];
+}
+
+std::vector<int64_t> ProblemSource::order_of(int64_t pass) const {
   std::vector<int64_t> order = always_;
   if (guessable_a_pass_ > 0) {
     // The next so many of an endless sequence, in which each block holds all of them in an order of its own.
@@ -143,7 +151,7 @@ Problem ProblemSource::of_pass(int64_t pass, int64_t place) const {
     }
   }
   RandomStream(seed_, RngPurpose::kShuffle, static_cast<uint64_t>(pass)).shuffle(order);
-  return train_[static_cast<size_t>(order[static_cast<size_t>(place)])];
+  return order;
 }
 
 Problem ProblemSource::problem(Split split, int64_t index) const {

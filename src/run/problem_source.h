@@ -33,7 +33,7 @@ class ProblemSource {
   ProblemSource(const Domain& domain, const ProblemParams& params, uint64_t seed, bool with_training = true);
 
   // The index-th problem of a split. A training file is gone through in an order of its own each time; a test file in
-  // its own order, again and again.
+  // its own order, again and again. One thread: the order of the pass last asked for is kept.
   Problem problem(Split split, int64_t index) const;
 
   // What the training file has, in its order; empty for generated problems.
@@ -53,6 +53,7 @@ class ProblemSource {
   void remark(const std::string& path, const std::string& text) { remarks_.push_back(path + ": " + text); }
   void read_test(const ProblemParams& params);
   Problem of_pass(int64_t pass, int64_t place) const;
+  std::vector<int64_t> order_of(int64_t pass) const;
 
   Domain domain_;
   uint64_t seed_;
@@ -61,6 +62,8 @@ class ProblemSource {
   std::vector<int64_t> always_;     // places in train_ that every pass has
   std::vector<int64_t> guessable_;  // places that passes share, so many each:
   int64_t guessable_a_pass_ = 0;
+  mutable int64_t pass_ = -1;
+  mutable std::vector<int64_t> order_;  // of pass_
   std::vector<std::string> remarks_;
 };
 

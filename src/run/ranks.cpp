@@ -118,8 +118,10 @@ class Follower {
       learn(std::get<ControlMessage>(envelope.message));
     } else if (auto* tree = std::get_if<TreeMessage>(&envelope.message)) {
       batch_.push_back(std::move(tree->tree));
-    } else if (worker_ != nullptr) {
-      worker_->handle(envelope);
+    } else if (std::holds_alternative<HeartbeatMessage>(envelope.message)) {
+      // The coordinator's sign of life.
+    } else if (worker_ == nullptr || !worker_->handle(envelope)) {
+      nobody_takes(world_, envelope);
     }
   }
 

@@ -86,7 +86,10 @@ void SearchWorker::on_assign(const AssignMessage& message) {
 
 void SearchWorker::assign(const AssignMessage& message) {
   const bool evaluating = !message.items.empty() && message.items.front().work == Work::kEvaluate;
-  if (evaluating_ && !evaluating) take_report(0);  // dropped
+  if (evaluating_ && !evaluating && !works_for_training()) {
+    take_report(0);  // dropped, the time too
+    tokens_evaluating_ = 0;
+  }
   evaluating_ = evaluating;
   // Replay groups first: while nothing is in flight their solutions can be scored at once.
   for (const bool replays : {true, false}) {
@@ -95,6 +98,14 @@ void SearchWorker::assign(const AssignMessage& message) {
     }
   }
   tell_load(/*always=*/true);
+}
+
+// Whether anything since the last report was training's, or still is: search that runs ahead goes on beside
+// evaluations.
+bool SearchWorker::works_for_training() const {
+  return trees_done_ > trees_reported_ || groups_done_ > groups_reported_ ||
+         std::any_of(running_.begin(), running_.end(),
+                     [](const auto& entry) { return entry.second.item.work != Work::kEvaluate; });
 }
 
 void SearchWorker::report_step(int64_t next_version) {
@@ -275,7 +286,11 @@ void SearchWorker::finish(TreeRecord&& record) {
   record.policy_version = record.token_versions.empty()
                               ? version_
                               : *std::min_element(record.token_versions.begin(), record.token_versions.end());
-  (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
+  if (work == Work::kEvaluate) {
+    tokens_evaluating_ += record.tokens_generated;
+  } else {
+    (record.kind == RecordKind::kTree ? trees_done_ : groups_done_) += 1;
+  }
   if (branches(found->second, record)) {
     Running& running = found->second;
     running.handle =
@@ -326,7 +341,10 @@ ReportMessage SearchWorker::take_report(int64_t step) {
   report.search_index = world_.search_index();
   report.trees = trees_done_ - trees_reported_;
   report.groups = groups_done_ - groups_reported_;
-  report.tokens_generated = now.tokens_generated - reported_.tokens_generated;
+  const int64_t generated = now.tokens_generated - reported_.tokens_generated;
+  const int64_t evaluating = std::min(generated, tokens_evaluating_);  // some were generated before the last report
+  report.tokens_generated = generated - evaluating;
+  tokens_evaluating_ -= evaluating;
   report.tokens_prefilled = now.tokens_prefilled - reported_.tokens_prefilled;
   report.tokens_recomputed = now.tokens_recomputed - reported_.tokens_recomputed;
   report.prefix_tokens = now.prefix_tokens - reported_.prefix_tokens;

@@ -47,7 +47,7 @@ class SearchWorker : private SharePort {
   // Moves announced weights on, and swaps in what has come whole. To be called between decode steps.
   void receive_weights();
   bool receiving() const { return !announced_.empty(); }
-  // Without a channel, in a world of one: reports, and swaps them in.
+  // Without a channel, where the weights are this rank's own: reports, and swaps them in.
   void set_weights(const WeightSource& weights, int64_t policy_version);
 
   // One decode step, or nothing but a flush that is due when there is nothing to compute, which is what false says.
@@ -79,6 +79,7 @@ class SearchWorker : private SharePort {
   };
 
   SearchParams params_of(const AssignMessage::Item& item) const;
+  bool works_for_training() const;
   bool branches(const Running& running, const TreeRecord& record) const;
 
   // A replay group on its way: its sampled rollouts and its scored solutions, whichever comes first.
@@ -131,7 +132,8 @@ class SearchWorker : private SharePort {
   std::optional<Safeguard> safeguard_;
   PhaseTimes phases_;
   EngineCounters reported_;
-  bool evaluating_ = false;  // evaluations are no part of a step's report
+  bool evaluating_ = false;        // the last work assigned is an evaluation's, which is no part of a step's report
+  int64_t tokens_evaluating_ = 0;  // generated for evaluations, still to be left out of a report
   bool unflushed_ = false;
   Stopwatch appended_;
   int64_t trees_done_ = 0;

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/version.h"
+#include "core/words.h"
 #include "learn/libraries.h"
 #include "run/out_of_memory.h"
 
@@ -119,8 +120,9 @@ RunInfo run_info(World& world, const Config& config, const std::string& command_
   info.config_text = config_text(config);
   info.seed = static_cast<uint64_t>(config.run.seed);
   info.revision = revision();
-  info.rank_layout = world.size() == 1 ? "1 rank that searches and learns"
-                                       : fmt::format("{} search, {} learner", world.n_search(), world.n_learners());
+  info.rank_layout = world.size() == 1
+                         ? "1 rank that searches and learns"
+                         : fmt::format("{} search, {}", world.n_search(), counted(world.n_learners(), "learner"));
   for (int rank = 0; rank < world.size(); ++rank) {
     info.hosts.push_back(world.host_of(rank));
     info.roles.push_back(world.name_of(rank));
@@ -153,9 +155,10 @@ int64_t learner_threads(const LearnParams& params, const World& world) {
   if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < cores) {
     return std::max(1, CPU_COUNT(&mask));  // bound by the launcher: these are this rank's own
   }
-  int learners_here = 0;
-  for (const int rank : world.learner_ranks()) learners_here += world.host_of(rank) == world.host() ? 1 : 0;
-  return std::max<int64_t>(1, cores / std::max(learners_here, 1));
+  int working = 0;
+  for (const int rank : world.learner_ranks()) working += world.host_of(rank) == world.host() ? 1 : 0;
+  if (params.max_staleness > 0) working = world.ranks_on_host();
+  return std::max<int64_t>(1, cores / std::max(working, 1));
 }
 
 }  // namespace deepsearch

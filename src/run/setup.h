@@ -47,7 +47,8 @@ RunInfo run_info(World& world, const Config& config, const std::string& command_
 LogLevel log_level_of(const RunParams& params);
 Transport transport_of(const RanksParams& params);
 // [learn].threads; else the cores the launcher bound this rank to; else, unbound, the host's cores shared by its
-// learners (search ranks wait while learners learn, so their cores count).
+// learners (search ranks wait while learners learn, so their cores count), by all its ranks where search goes on then
+// ([learn].max_staleness).
 int64_t learner_threads(const LearnParams& params, const World& world);
 
 }  // namespace deepsearch

@@ -8,6 +8,7 @@
 #include "core/activity.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/signals.h"
 #include "core/timer.h"
 #include "run/metric_rows.h"
@@ -384,11 +385,11 @@ RunTotals Training::totals() const {
 void Training::remember(std::vector<TreeRecord> grown) {
   // Tokens are not needed for the search table; trees of a few steps may wait for their ranks' reports.
   for (TreeRecord& tree : grown) {
-    tree.tokens = {};
-    tree.logprobs = {};
-    tree.entropies = {};
-    tree.token_versions = {};
-    tree.events = {};
+    give_back(tree.tokens);
+    give_back(tree.logprobs);
+    give_back(tree.entropies);
+    give_back(tree.token_versions);
+    give_back(tree.events);
     if (config_.store.trees()) store_.add_problem(tree.problem, "train");
   }
   unreported_[state_.step] = std::move(grown);

@@ -169,12 +169,22 @@ Credit credit_for(const TreeRecord& record, const CreditParams& params) {
 }
 
 CreditParams resolved(CreditParams credit, const SearchParams& search) {
-  if (credit.rescue == Rescue::kGroup && search.when != When::kGroupFailed) {
-    bad_input("[learn].rescue = \"group\" needs [search].when = \"group_failed\", which has rollouts and a tree");
-  }
   if (credit.response_budget == 0) credit.response_budget = search.max_depth * search.step_tokens;
   credit.incomplete_reward = search.incomplete_reward;
   return credit;
+}
+
+void check(const CreditParams& credit, const SearchParams& search) {
+  if (credit.rescue == Rescue::kGroup && search.when != When::kGroupFailed) {
+    bad_input("[learn].rescue = \"group\" needs [search].when = \"group_failed\", which has rollouts and a tree");
+  }
+  if (credit.overlong == Overlong::kPenalty && credit.overlong_penalty > 0 &&
+      credit.overlong_buffer > credit.response_budget) {
+    bad_input(
+        "[learn].overlong_buffer is {}, more than the response budget of {} tokens: every response would be overlong; "
+        "make it smaller or set overlong = \"none\"",
+        credit.overlong_buffer, credit.response_budget);
+  }
 }
 
 double overlong_penalty(int64_t tokens, const CreditParams& params) {

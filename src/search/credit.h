@@ -66,6 +66,8 @@ void check(const CreditParams& params);
 
 // With what [search] decides filled in. Until then a response_budget of 0 means: no overlong penalty.
 CreditParams resolved(CreditParams credit, const SearchParams& search);
+// bad_input where resolved credit does not go with the search.
+void check(const CreditParams& credit, const SearchParams& search);
 
 // One trajectory of a group, with its share of the credit.
 struct TrajectoryCredit {

@@ -127,15 +127,18 @@ void RealTimeParams::describe(ConfigVisitor& v) {
 }
 
 void ClusterParams::describe(ConfigVisitor& v) {
-  v.table("cluster", "How many of what.", [this](ConfigVisitor& t) { cluster.describe(t); });
-  v.table("engine", "What a search rank's decode step takes.", [this](ConfigVisitor& t) { engine.describe(t); });
-  v.table("workload", "How long responses are, and how often they are right.",
+  v.table({.key = "cluster", .meaning = "How many of what."}, [this](ConfigVisitor& t) { cluster.describe(t); });
+  v.table({.key = "engine", .meaning = "What a search rank's decode step takes."},
+          [this](ConfigVisitor& t) { engine.describe(t); });
+  v.table({.key = "workload", .meaning = "How long responses are, and how often they are right."},
           [this](ConfigVisitor& t) { workload.describe(t); });
-  v.table("search", "The trees that are grown: the keys of a run's [search].",
+  v.table({.key = "search", .meaning = "The trees that are grown: the keys of a run's [search]."},
           [this](ConfigVisitor& t) { search.describe(t); });
-  v.table("network", "Between any two ranks.", [this](ConfigVisitor& t) { network.describe(t); });
-  v.table("learner", "The other half of a step.", [this](ConfigVisitor& t) { learner.describe(t); });
-  v.table("real", "The same cluster as processes of this machine.", [this](ConfigVisitor& t) { real.describe(t); });
+  v.table({.key = "network", .meaning = "Between any two ranks."}, [this](ConfigVisitor& t) { network.describe(t); });
+  v.table({.key = "learner", .meaning = "The other half of a step."},
+          [this](ConfigVisitor& t) { learner.describe(t); });
+  v.table({.key = "real", .meaning = "The same cluster as processes of this machine."},
+          [this](ConfigVisitor& t) { real.describe(t); });
 }
 
 ClusterParams read_cluster(const std::string& path, const std::vector<std::string>& overrides) {

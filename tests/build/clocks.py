@@ -5,9 +5,8 @@ whatever waits, limits or measures takes now_seconds() (core/timer.h), which is 
 
 import re
 import sys
-from pathlib import Path
 
-from layering import SUFFIXES, without_comments
+from sources import files_of, root_of, told, without_comments
 
 # Who may, and what for. spdlog stamps log lines by itself (core/log.cpp).
 ALLOWED = {
@@ -43,27 +42,21 @@ def uses(path):
 def violations(src):
     """One line a use outside the list, and one for each file of the list that needs it no longer."""
     seen = set()
-    n_files = 0
-    for path in sorted(src.rglob("*")):
-        if path.suffix not in SUFFIXES or not path.is_file():
-            continue
-        n_files += 1
+    files = files_of(src)
+    for path in files:
         name = path.relative_to(src).as_posix()
         for number, what in uses(path):
             seen.add(name)
             if name not in ALLOWED:
                 yield f"{path}:{number}: {what} is a wall clock, which may jump: use now_seconds() of core/timer.h"
-    if n_files == 0:
+    if not files:
         yield f"{src}: no source files"
     for name in sorted(set(ALLOWED) - seen):
         yield f"{src / name}: looks at no wall clock any more: take it off the list"
 
 
 def main(arguments):
-    src = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2] / "src"
-    found = list(violations(src))
-    print("\n".join(found) if found else "clocks: only the files of the list look at a wall clock")
-    return 1 if found else 0
+    return told(violations(root_of(arguments, "src")), "clocks: only the files of the list look at a wall clock")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ violation otherwise.
 
 import re
 import sys
-from pathlib import Path
+
+from sources import files_of, root_of, told, without_comments
 
 # The rule, read once: a folder may use those before it.
 ORDER = [
@@ -43,16 +44,8 @@ OWNERS = [
     ("toml++ (core/toml.h sets it up)", re.compile(r"^toml\+\+/|^toml\.hpp$"), {"core"}),
 ]
 
-SUFFIXES = {".h", ".hpp", ".cpp", ".cc", ".cu", ".cuh", ".inc"}
 INCLUDE = re.compile(r'^\s*#\s*include(?:_next)?\s*(?:<([^>]+)>|"([^"]+)")')
 GENERATED = {"deepsearch_version.h"}
-
-
-def without_comments(text):
-    """The text with comments blanked, line numbers kept. String and character literals are left alone:
-    a "//" in one starts no comment."""
-    pattern = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|//[^\n]*|/\*.*?\*/', re.DOTALL)
-    return pattern.sub(lambda m: m[0] if m[0][0] in "\"'" else re.sub(r"[^\n]", " ", m[0]), text)
 
 
 def includes_of(text):
@@ -80,11 +73,8 @@ def complaint(folder, header, quoted):
 
 def violations(src):
     """One line a violation over all files below `src`."""
-    n_files = 0
-    for path in sorted(src.rglob("*")):
-        if path.suffix not in SUFFIXES or not path.is_file():
-            continue
-        n_files += 1
+    files = files_of(src)
+    for path in files:
         parts = path.relative_to(src).parts
         if len(parts) < 2 or parts[0] not in ORDER:
             yield f"{path}:1: lies in no folder of the order ({', '.join(ORDER)})"
@@ -93,15 +83,12 @@ def violations(src):
             problem = complaint(parts[0], header, quoted)
             if problem:
                 yield f"{path}:{number}: {problem}"
-    if n_files == 0:
+    if not files:
         yield f"{src}: no source files"
 
 
 def main(arguments):
-    src = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2] / "src"
-    found = list(violations(src))
-    print("\n".join(found) if found else "layering: every include keeps the order")
-    return 1 if found else 0
+    return told(violations(root_of(arguments, "src")), "layering: every include keeps the order")
 
 
 if __name__ == "__main__":

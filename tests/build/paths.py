@@ -3,7 +3,8 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
+
+from sources import root_of, told
 
 # An absolute path, not the tail of a relative one ("a/home/") nor of an address; it may follow -I, -L or a colon.
 MACHINE_PATH = re.compile(r"(?:(?<![\w.~$})/-])|(?<=-I)|(?<=-L))/(?:home|root|work|Users)/[\w.~$-]")
@@ -28,15 +29,13 @@ def violations(files):
 
 
 def main(arguments):
-    root = Path(arguments[0]) if arguments else Path(__file__).resolve().parents[2]
+    root = root_of(arguments)
     try:
         files = tracked_files(root)
     except (OSError, subprocess.CalledProcessError):
         print("paths: not a git checkout, nothing to check")
         return 77
-    found = list(violations(files))
-    print("\n".join(found) if found else f"paths: {len(files)} files name no machine's folders")
-    return 1 if found else 0
+    return told(violations(files), f"paths: {len(files)} files name no machine's folders")
 
 
 if __name__ == "__main__":

@@ -28,17 +28,17 @@ struct SampleParams {
 
   void describe(ConfigVisitor& v) {
     v.field({.key = "seed", .unit = "", .meaning = "keys every random number"}, seed);
-    v.table("search", "How a tree grows.", [this](ConfigVisitor& t) {
+    v.table({.key = "search", .meaning = "How a tree grows."}, [this](ConfigVisitor& t) {
       t.field({.key = "width", .unit = "children", .meaning = "children per node", .min = 1, .max = 1024}, width);
       t.field({.key = "rate", .unit = "", .meaning = "a rate", .min = 0, .max = 1}, rate);
       t.choice({.key = "order", .unit = "", .meaning = "what is expanded next"}, order,
                {{"frontier", SampleOrder::kFrontier}, {"deepest", SampleOrder::kDeepest}});
       t.field({.key = "sizes", .unit = "tokens", .meaning = "sizes", .min = 0}, sizes);
-      t.table("filter", "Which problems stay.", [this](ConfigVisitor& u) {
+      t.table({.key = "filter", .meaning = "Which problems stay."}, [this](ConfigVisitor& u) {
         u.field({.key = "passes", .unit = "tries", .meaning = "tries per problem", .min = 1}, passes);
       });
     });
-    v.table("run", "", [this](ConfigVisitor& t) {
+    v.table({.key = "run", .meaning = ""}, [this](ConfigVisitor& t) {
       t.field({.key = "name", .unit = "", .meaning = "the run's name"}, name);
       t.field({.key = "verbose", .unit = "", .meaning = "say more"}, verbose);
       t.field({.key = "weights", .unit = "", .meaning = "weights", .min = -1, .max = 1}, weights);

@@ -21,6 +21,15 @@ void write(const fs::path& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
+TEST(Memory, GivenBackIsFreed) {
+  std::vector<std::string> v(1000, "x");
+  v = {};
+  EXPECT_GE(v.capacity(), 1000U) << "then give_back() is not needed";
+  v.resize(10);
+  give_back(v);
+  EXPECT_EQ(v.capacity(), 0U);
+}
+
 TEST(Memory, SomeIsFreeAndNoMoreThanTheMachineHas) {
   std::ifstream file("/proc/meminfo");
   std::string name;

@@ -284,8 +284,8 @@ class Collector : public ConfigVisitor {
   void field(const FieldDoc& doc, std::vector<int64_t>&) override { note(doc); }
   void field(const FieldDoc& doc, std::vector<double>&) override { note(doc); }
   void field(const FieldDoc& doc, std::vector<std::string>&) override { note(doc); }
-  void table(const std::string& key, const std::string&, const std::function<void(ConfigVisitor&)>&) override {
-    ADD_FAILURE() << "unexpected table " << key;
+  void table(const TableDoc& doc, const std::function<void(ConfigVisitor&)>&) override {
+    ADD_FAILURE() << "unexpected table " << doc.key;
   }
   std::vector<std::string> keys;
 

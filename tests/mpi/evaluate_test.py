@@ -333,6 +333,27 @@ def test_held_out_problems_of_an_embedded_task(tmp_path):
     assert list(table(tmp_path / "run", "problems")["samples"]) == [4] * 6
 
 
+def test_what_only_training_minds_is_not_asked_of_an_evaluation_nor_changed(place, tmp_path):
+    keys = ("search.when=group_failed", "search.hand_over_gain=2", "learn.rescue=group", "learn.overlong=penalty")
+    words = [*options(place), "--run", tmp_path / "run", *(f"--set={key}" for key in keys)]
+    launch(1, *words)
+    written = (tmp_path / "run" / "config.toml").read_text()
+    for line in ('when = "group_failed"', "hand_over_gain = 2.0", 'rescue = "group"', 'overlong = "penalty"'):
+        assert line in written
+    # Nothing of it decides a sample, but for [search]'s.
+    launch(1, *words[:-1], "--set=learn.overlong=none", "--set=evaluate.resamples=500", "--resume")
+    assert "search.when was" in error(*words[:-4], "--resume")
+
+
+def test_an_evaluation_that_was_killed_while_its_model_was_read_goes_on_or_is_replaced(place, done, tmp_path):
+    for how in ("--resume", "--force"):
+        run = tmp_path / how
+        run.mkdir()
+        for name in ("config.toml", "evaluation.json"):
+            shutil.copy(done[1] / name, run / name)
+        assert launch(1, *options(place), "--run", run, how).stdout == done[0]
+
+
 @pytest.mark.skipif(not (SHARED / "data/benchmarks").is_dir(), reason="needs the shared benchmarks")
 def test_the_six_benchmarks_of_the_paper(tmp_path):
     random_model(tmp_path / "model")

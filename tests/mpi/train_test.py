@@ -82,6 +82,25 @@ def test_layouts_search_runs_ahead_of_the_learner(tmp_path, staleness):
     assert np.all(learner["staleness"] <= staleness) and np.any(learner["staleness"] > 0)
 
 
+@pytest.mark.parametrize("staleness", [0, 1])
+def test_layouts_evaluations_are_no_part_of_the_search_table(tmp_path, staleness):
+    keys = (f"learn.max_staleness={staleness}", "learn.steps=6", "search.when=group_failed", "search.group=2")
+    report, run = train(tmp_path, 3, *(f"--set={key}" for key in keys))
+    assert report.returncode == 0, report.stderr
+    with h5py.File(run / "run.h5", "r") as file:
+        reported = {
+            name: int(file["metrics/search"][name][...].sum()) for name in ("trees", "groups", "tokens_generated")
+        }
+    written = {"trees": 0, "groups": 0, "tokens_generated": 0}
+    for path in (run / "parts").glob("*.h5"):
+        with h5py.File(path, "r") as part:
+            kinds = part["trees/kind"][...]
+            written["trees"] += int(np.sum(kinds == 0))
+            written["groups"] += int(np.sum(kinds != 0))
+            written["tokens_generated"] += int(part["trees/tokens_generated"][...].sum())
+    assert reported == written
+
+
 def test_repeats_trees_do_not_depend_on_the_number_of_search_ranks(tmp_path):
     runs = [
         train(tmp_path, ranks, "--set", "search.when=group_failed", "--set", "search.group=2") for ranks in (1, 2, 4)

@@ -1,6 +1,8 @@
 #include "run/resume_config.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include <gmock/gmock.h>
 
@@ -31,7 +33,7 @@ TEST(ResumeConfig, NamesWhatMayNotChange) {
   EXPECT_EQ(refusal({}), "");
   EXPECT_THAT(refusal({"search.width=5"}), HasSubstr("search.width was 8 and is now 5"));
   EXPECT_THAT(refusal({"learn.optimizer.lr=0.5"}), HasSubstr("learn.optimizer.lr"));
-  EXPECT_THAT(refusal({"engine.stop=[\"x\"]"}), HasSubstr("engine.stop was [] and is now [x]"));
+  EXPECT_THAT(refusal({"engine.stop=[\"x\"]"}), HasSubstr("engine.stop was [] and is now [\"x\"]"));
   EXPECT_THAT(refusal({"run.log_level=debug", "run.seed=3"}), HasSubstr("run.seed was 1 and is now 3"));
 }
 
@@ -42,6 +44,53 @@ TEST(ResumeConfig, LetsGoWhatDoesNotMatter) {
   EXPECT_EQ(allowed[0].key, "run.log_level");
   EXPECT_EQ(allowed[0].before, "\"info\"");
   EXPECT_EQ(allowed[0].after, "\"debug\"");
+}
+
+// What each key decides stands where it is described; a sample of each kind.
+TEST(ResumeConfig, KeysDecideTheResultsThatUseThem) {
+  const std::map<std::string, std::pair<std::string, Results>> wanted = {
+      {"run.seed", {"7", kAllResults}},
+      {"run.stop_after", {"7", kNoResult}},
+      {"task.sizes", {"[7]", kAllResults}},
+      {"problems.test_file", {"x", kAllResults}},
+      {"problems.conflicts", {"keep", kTrainingResult | kFilterResult}},
+      {"model.path", {"x", kTrainingResult | kFilterResult}},  // evaluations compare its contents
+      {"model.hidden_size", {"32", kAllResults}},
+      {"engine.kv_memory_mb", {"7", kNoResult}},
+      {"search.width", {"7", kAllResults}},
+      {"learn.problems", {"128", kTrainingResult}},
+      {"learn.epsilon_q", {"0.5", kTrainingResult}},  // CreditParams'
+      {"learn.optimizer.lr", {"0.5", kTrainingResult}},
+      {"learn.threads", {"7", kNoResult}},
+      {"rounds.filter_samples", {"7", kTrainingResult | kFilterResult}},
+      {"sft.steps", {"7", kNoResult}},
+      {"eval.samples", {"7", kTrainingResult}},
+      {"eval.stop_at", {"0.5", kNoResult}},
+      {"evaluate.samples", {"64", kEvaluationResult}},
+      {"evaluate.ks", {"[2]", kNoResult}},
+      {"ranks.learners", {"7", kNoResult}},
+      {"store.level", {"recorded", kNoResult}},
+  };
+  for (const auto& [key, change] : wanted) {
+    const std::vector<ChangedKey> changed = changed_keys(with({}), with({key + "=" + change.first}));
+    const auto found = std::find_if(changed.begin(), changed.end(), [&](const ChangedKey& c) { return c.key == key; });
+    ASSERT_NE(found, changed.end()) << key;
+    EXPECT_EQ(found->decides, change.second) << key;
+    EXPECT_EQ(found->decides_any(kTrainingResult), (change.second & kTrainingResult) != 0) << key;
+  }
+}
+
+TEST(ReadConfig, SamplingAsksNothingOfWhatOnlyTrainingUses) {
+  for (const std::vector<std::string>& keys :
+       std::vector<std::vector<std::string>>{{"search.when=always", "search.hand_over_gain=2"},
+                                             {"search.when=always", "learn.rescue=group"},
+                                             {"learn.overlong=penalty", "learn.overlong_buffer=100000"},
+                                             {"rounds.count=3", "learn.steps=100"}}) {
+    EXPECT_THROW(read_config("", keys), Error) << keys[1];
+    const Config config = read_config("", keys, ReadFor::kSampling);
+    const std::string text = config_text(config);
+    EXPECT_EQ(config_text(read_config_text(text, "t", {}, ReadFor::kSampling)), text);  // as --resume reads it
+  }
 }
 
 TEST(ResumeConfig, StepsMayGrowUnderAConstantRate) {

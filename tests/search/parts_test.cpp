@@ -110,7 +110,7 @@ class Lister : public ConfigVisitor {
   void field(const FieldDoc& doc, std::vector<int64_t>&) override { list(doc); }
   void field(const FieldDoc& doc, std::vector<double>&) override { list(doc); }
   void field(const FieldDoc& doc, std::vector<std::string>&) override { list(doc); }
-  void table(const std::string&, const std::string&, const std::function<void(ConfigVisitor&)>&) override {}
+  void table(const TableDoc&, const std::function<void(ConfigVisitor&)>&) override {}
 
   std::set<std::string> keys;
   bool set_to_last = false;
