@@ -150,8 +150,8 @@ def draw_overview(data: Data, theme: Theme) -> Figure:
     bottom, height = 0.072, 0.262
     figures.solved_share(figure.add_axes((0.045, bottom, 0.165, height)), theme, data.solved)
     _histograms(figure, theme, data, (0.35, bottom, 0.165, height))
-    figures.rank_times(figure.add_axes((0.59, bottom, 0.145, height)), theme, data.ranks)
-    figures.throughput(figure.add_axes((0.857, bottom, 0.115, height)), theme, data.speed)
+    figures.rank_times(figure.add_axes((0.585, bottom, 0.14, height)), theme, data.ranks)
+    figures.throughput(figure.add_axes((0.867, bottom, 0.105, height)), theme, data.speed)
     return figure
 
 
