@@ -40,6 +40,7 @@ PlanInput plan_input(const PlanRequest& options, const Config& config) {
   if (input.devices > options.ranks) {
     bad_input("--devices {} for --ranks {}: a rank uses one device", input.devices, options.ranks);
   }
+  input.hold_state = config.run.hold_state;
   input.problems_in_flight = config.ranks.problems_in_flight;
   const double prompt = options.prompt_tokens.value_or(static_cast<double>(longest_prompt(config)));
   const double most = static_cast<double>(config.search.max_depth * config.search.step_tokens);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "engine/engine.h"
 #include "model/weights.h"
+#include "run/flat_weights.h"
 
 namespace deepsearch {
 
@@ -171,8 +172,10 @@ RankMemory learner_memory(const PlanInput& input) {
   add("AdamW's moments, fp32", 2 * kFloat * n / shards(input), shared);
   add("reference policy", learn.kl_coef > 0 ? n * width : 0, "learn.kl_coef");
   add("rotation tables", width * static_cast<double>(input.model.max_positions * input.model.head_dim), "");
-  // On a host the weights that it started from and those it published last lie beside them.
-  add("start and last published weights", input.hardware.gpu ? 0 : 2 * kFloat * n, "");
+  // On a host these lie beside them.
+  add("last published weights", input.hardware.gpu ? 0 : kFloat * n, "");
+  const bool held = !input.hardware.gpu && input.hold_state && input.learners == 1;
+  add("optimiser's state at the step boundary", held ? 3 * kFloat * n : 0, "run.hold_state");
   add("program and libraries", input.hardware.gpu ? 0 : kProgram, "");
   const double activations = activation_bytes(input);
   const double logits = logits_bytes(input);
@@ -181,8 +184,9 @@ RankMemory learner_memory(const PlanInput& input) {
       fmt::format("learn.tokens_per_microbatch{}", checkpoints(learn) ? ", checkpoint_activations" : ""));
   add("joined matrices", joined, "");
   add("logits of a chunk", logits, "");
-  // New weights as tensors, as one vector and as a message, when the activations are gone.
-  const double publishing = input.hardware.gpu ? 0 : 3 * kFloat * n;
+  // New weights, and where they are sent as bf16 those too, when the activations are gone.
+  const bool sent_narrow = !input.one_rank && type_sent(input.engine) != DType::kF32;
+  const double publishing = input.hardware.gpu ? 0 : (kFloat + (sent_narrow ? 2 : 0)) * n;
   add("publishing, beyond the micro-batch", std::max(0.0, publishing - activations - joined - logits), "");
   return memory;
 }
@@ -192,8 +196,10 @@ RankMemory search_memory(const PlanInput& input, double room) {
   RankMemory memory;
   memory.terms.push_back(
       {fmt::format("weights, {}", engine_weight_name(input)), n * engine_weight_bytes(input), "engine.weights"});
-  // The start, the last received, and the message as it came and as numbers.
-  if (!engine_on_gpu(input)) memory.terms.push_back({"start and received weights", 4 * kFloat * n, ""});
+  // As they came; the next ones take their place. They stay in the host's memory where the engine is on a GPU.
+  if (!engine_on_gpu(input) && !input.one_rank) {
+    memory.terms.push_back({"received weights", (type_sent(input.engine) == DType::kF32 ? kFloat : 2) * n, ""});
+  }
   if (!input.hardware.gpu && !input.one_rank) memory.terms.push_back({"program and libraries", kProgram, ""});
   memory.terms.push_back({"a pass", pass_bytes(input), "engine.max_batch, engine.prefill_chunk"});
   const bool given = input.engine.kv_memory_mb > 0;

@@ -43,6 +43,7 @@ struct PlanInput {
   int64_t search_ranks = 1;
   int64_t learners = 1;
   bool one_rank = false;            // a single rank that searches and learns
+  bool hold_state = true;           // [run].hold_state
   int64_t devices = 1;              // GPUs, or hosts without
   int64_t problems_in_flight = 64;  // a search rank's
 

@@ -160,7 +160,7 @@ bool filter_all(FilterRank& rank, Coordinator& coordinator) {
 
 int coordinate(FilterRank& rank, Mailbox& mailbox, SearchWorker& worker) {
   Coordinator coordinator(rank.world, mailbox, rank.config.ranks, &worker, type_sent(rank.config.engine));
-  coordinator.publish(std::make_shared<const ModelWeights>(rank.policy), /*policy_version=*/0);
+  coordinator.publish(std::make_shared<const ModelWeights>(std::move(rank.policy)), /*policy_version=*/0);
   const Stopwatch watch;
   const bool finished = filter_all(rank, coordinator);
   if (!finished) coordinator.halt();
@@ -237,6 +237,7 @@ int run_filter(World& world, FilterRequest& request) {
     code = std::to_string(coordinate(rank, mailbox, worker));
   } else {
     worker.set_weights(rank.policy, /*policy_version=*/0);
+    rank.policy = {};  // the engine has a copy
     search_rank_loop(world, mailbox, worker);
   }
   enter_phase(request.phase = "ending");

@@ -104,6 +104,13 @@ ModelWeights start_weights(const Config& config, const Language& language) {
   return weights;
 }
 
+ModelConfig start_model(const Config& config, const Language& language) {
+  ModelConfig model = config.model.path.empty() ? model_config_of(config.model, language)
+                                                : open_model(config.model.path)->model_config();
+  check_model(config, model, language);
+  return model;
+}
+
 std::string describe_model(const ModelWeights& weights) {
   return fmt::format("{}, {} parameters, {} layers of {}", family_name(weights.config.family),
                      parameter_count(weights.config), weights.config.n_layers, weights.config.hidden_size);

@@ -36,6 +36,8 @@ void check_layout(const Config& config, int64_t search_ranks, bool apart);
 
 // The base policy: [model].path, or fresh weights of [model]'s shape keyed by the seed.
 ModelWeights start_weights(const Config& config, const Language& language);
+// Its shape alone, for a rank that gets the weights from others: of a folder only headers are read.
+ModelConfig start_model(const Config& config, const Language& language);
 // bad_input where a model cannot speak the language, or prompts and responses of `config` are longer than its context.
 void check_model(const Config& config, const ModelConfig& model, const Language& language);
 std::string describe_model(const ModelWeights& weights);  // "llama, 148,800 parameters, 3 layers of 64"

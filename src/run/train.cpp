@@ -45,7 +45,8 @@ struct Rank {
   Config config = {};
   Domain domain = {};
   std::unique_ptr<const ProblemSource> problems = nullptr;
-  ModelWeights start = {};
+  ModelConfig model = {};
+  ModelWeights start = {};  // a learner's, until it has a trainer
   RunInfo info = {};
   std::filesystem::path folder;
   ResumePoint from = {};  // the coordinator's; others know the step
@@ -115,7 +116,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
       part.emplace(part_path(rank.folder, world.search_index(), rank.attempt, /*sequence=*/1), rank.info, world.rank(),
                    rank.config.store.part());
     }
-    worker.emplace(world, mailbox, rank.config, *verifier, rank.start.config, part ? &*part : nullptr);
+    worker.emplace(world, mailbox, rank.config, *verifier, rank.model, part ? &*part : nullptr);
     if (rank.config.rounds.on() && rank.config.rounds.safeguard) {
       worker->set_safeguard(Safeguard(rank.config.rounds, safeguard_vocabulary(rank.domain.language)));
     }
@@ -136,6 +137,7 @@ void run_roles(Rank& rank, Ending& ending, std::optional<RunWriter>& store, std:
   // Greedy steps carry the values of temperature 1 (data/step.h).
   learn.temperature = rank.config.search.temperature > 0 ? rank.config.search.temperature : 1.0;
   Trainer trainer(rank.start, learn, *collectives, per_step * learn.steps);
+  rank.start = {};
   if (rank.from.step) {
     trainer.restore(read_optimizer_state(checkpoint_path(rank.folder, *rank.from.step), trainer.optimizer_layout()));
   }
@@ -200,9 +202,10 @@ int run_train(World& world, TrainRequest& request) {
     rank.domain = make_domain(rank.config);
     rank.problems =
         std::make_unique<ProblemSource>(rank.domain, rank.config.problems, static_cast<uint64_t>(rank.config.run.seed));
-    rank.start = start_weights(rank.config, *rank.domain.language);
+    if (world.learns()) rank.start = start_weights(rank.config, *rank.domain.language);
+    rank.model = world.learns() ? rank.start.config : start_model(rank.config, *rank.domain.language);
     if (rank.config.rounds.on() && world.is_coordinator()) {
-      rank.rounds.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.start.config));
+      rank.rounds.emplace(rank.config, *rank.problems, cache_identity(*rank.domain.language, rank.model));
     }
   });
   prepare_folder(rank, request);
