@@ -16,6 +16,7 @@ namespace {
 struct Options {
   std::filesystem::path run;
   bool repair = false;
+  bool report = false;
 };
 
 const char* word_of(FileState state) {
@@ -33,6 +34,10 @@ const char* word_of(FileState state) {
 }
 
 int check_command(const Options& options) {
+  if (options.report) {
+    fmt::print("{}", report_text(options.run));
+    return kExitOk;
+  }
   const RunReport report = check_run(options.run, options.repair);
   size_t findings = report.findings.size();
   for (const FileReport& file : report.files) {
@@ -61,6 +66,7 @@ void add_check(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("check", "Check a run's HDF5 files, live ones too, and mend what a kill left");
   command->add_option("run", options->run, "Run folder, or one of its HDF5 files")->required();
   command->add_flag("--repair", options->repair, "Mend files whose writer was killed; no whole row is lost");
+  command->add_flag("--report", options->report)->group("");  // hidden: for require_readable
   command->callback([options, &line] { line.chosen = [options] { return check_command(*options); }; });
 }
 

@@ -28,6 +28,8 @@ std::string in_a_line(std::string text) {
   return text;
 }
 
+const std::string kReport = "deepsearch check, report 1\n";
+
 // What a child tells its parent: a line a fact, a letter and a text.
 std::string packed(const InnerReport& inner) {
   const FileFacts& facts = inner.facts;
@@ -241,18 +243,19 @@ FileReport check_file(const std::filesystem::path& path) {
   return checked_and_mended(path, /*repair=*/false).report;
 }
 
-// The program itself, by the words it prints: a rank of an MPI job must not work in a forked copy of itself.
+std::string report_text(const std::filesystem::path& path) {
+  return kReport + packed(checked_and_mended(path, /*repair=*/false));
+}
+
 void require_readable(const std::filesystem::path& path) {
-  const Finished check = run_program({"/proc/self/exe", "check", path.string()});
-  const bool damaged =
-      fmt::format("\n{}", check.output).find(fmt::format("\n{}: damaged", path.string())) != std::string::npos;
-  if (check.code <= kExitBadInput && !damaged) return;
-  std::istringstream lines(check.output);
-  for (std::string line; std::getline(lines, line);) {
-    const std::string mark = "error: ";
-    if (line.starts_with(mark)) bad_input("{}", line.substr(mark.size()));
+  const Finished check = run_program({"/proc/self/exe", "check", "--report", path.string()});
+  const size_t begin = check.output.find(kReport);  // others may have written before
+  InnerReport inner;
+  if (begin == std::string::npos || !unpack(check.output.substr(begin + kReport.size()), inner)) {
+    failure("{}: the check of it ended with code {} and without a report", path.string(), check.code);
   }
-  failure("{}: the check of it ended with code {}", path.string(), check.code);
+  if (inner.report.state != FileState::kDamaged) return;
+  bad_input("{}", inner.report.findings.empty() ? path.string() + ": damaged" : inner.report.findings.front());
 }
 
 RunReport check_run(const std::filesystem::path& folder, bool repair) {

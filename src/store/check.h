@@ -40,8 +40,11 @@ RunReport check_run(const std::filesystem::path& folder, bool repair);
 // One file of a run, run.h5 or a part.
 FileReport check_file(const std::filesystem::path& path);
 
-// For ranks of an MPI job, which must not fork to work on: this program (`deepsearch`, no other) is started anew to
-// check one file. Bad input when it is damaged; what a kill left is no damage.
+// The same for another process: what `deepsearch check --report FILE` prints.
+std::string report_text(const std::filesystem::path& path);
+
+// For ranks of an MPI job, which must not fork to work on: this program (`deepsearch`, no other) is started anew and
+// asked for its report_text. Bad input when the file is damaged; what a kill left is no damage.
 void require_readable(const std::filesystem::path& path);
 
 }  // namespace deepsearch
