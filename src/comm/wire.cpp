@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/mailbox.h"
+#include "data/tree_check.h"
 
 namespace deepsearch {
 namespace {
@@ -53,42 +54,10 @@ void check_values(const AssignMessage& message) {
   }
 }
 
-bool known(Outcome outcome) {
-  return outcome <= Outcome::kIncomplete || outcome == Outcome::kNone;
-}
-
-void check_nodes(const TreeRecord& tree) {
-  const auto n_tokens = static_cast<int64_t>(tree.tokens.size());
-  for (size_t i = 0; i < tree.nodes.size(); ++i) {
-    const NodeRecord& node = tree.nodes[i];
-    check(i == 0 ? node.parent == -1 : node.parent >= 0 && static_cast<size_t>(node.parent) < i,
-          "a node's parent is not an earlier node");
-    check(node.first_token >= 0 && node.n_tokens >= 0 && int64_t{node.first_token} + node.n_tokens <= n_tokens,
-          "a node's tokens lie outside the tree's");
-    check(known(node.outcome), "unknown outcome of a node");
-  }
-}
-
 void check_values(const TreeMessage& message) {
-  const TreeRecord& tree = message.tree;
   check(message.work <= AssignMessage::Work::kReplay, "unknown kind of work");
-  check(tree.kind <= RecordKind::kBranch, "unknown kind of record");
-  check(tree.stop_reason <= StopReason::kCancelled, "unknown stop reason");
-  check(tree.logprobs.size() == tree.tokens.size() || tree.logprobs.empty(), "log-probs do not match the tokens");
-  check(tree.entropies.size() == tree.tokens.size() || tree.entropies.empty(), "entropies do not match the tokens");
-  check(tree.token_versions.size() == tree.tokens.size() || tree.token_versions.empty(),
-        "policy versions do not match the tokens");
-  check_nodes(tree);
-  const auto n_nodes = static_cast<int64_t>(tree.nodes.size());
-  for (const RecordedLeaf& leaf : tree.recorded) {
-    check(leaf.leaf >= 0 && leaf.leaf < n_nodes, "a recorded leaf is not a node");
-    check(known(leaf.outcome), "unknown outcome of a leaf");
-    check(leaf.dropped <= Dropped::kGarbled, "unknown reason to drop a leaf");
-  }
-  for (const SearchEvent& event : tree.events) {
-    check(event.kind <= EventKind::kStop, "unknown kind of event");
-    check(event.node >= -1 && event.node < n_nodes, "an event's node is not a node");
-  }
+  const std::string wrong = contradiction(message.tree, Columns::kSomeLeftOut);
+  check(wrong.empty(), wrong.c_str());
 }
 
 void check_values(const WeightsMessage& message) {

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/timer.h"
+#include "data/tree_check.h"
 #include "store/column_table.h"
 #include "store/file_header.h"
 #include "store/problem_tables.h"
@@ -53,34 +54,8 @@ double mean_reward(const TreeRecord& tree) {
 }  // namespace
 
 std::string check_tree_record(const TreeRecord& tree) {
-  const auto n_nodes = static_cast<int64_t>(tree.nodes.size());
-  const auto n_tokens = static_cast<int64_t>(tree.tokens.size());
-  if (n_nodes == 0) return "no nodes, not even a root";
-  if (tree.logprobs.size() != tree.tokens.size() || tree.entropies.size() != tree.tokens.size()) {
-    return fmt::format("{} tokens, {} log-probabilities and {} entropies", n_tokens, tree.logprobs.size(),
-                       tree.entropies.size());
-  }
-  if (tree.token_versions.size() != tree.tokens.size()) {
-    return fmt::format("{} tokens and {} policy versions of tokens", n_tokens, tree.token_versions.size());
-  }
-  for (int64_t id = 0; id < n_nodes; ++id) {
-    const NodeRecord& node = tree.nodes[static_cast<size_t>(id)];
-    const bool parent_fits = id == 0 ? node.parent == -1 : node.parent >= 0 && node.parent < id;
-    if (!parent_fits) return fmt::format("node {} has the parent {}", id, node.parent);
-    if (node.first_token < 0 || node.n_tokens < 0 || int64_t{node.first_token} + node.n_tokens > n_tokens) {
-      return fmt::format("node {} has tokens {} + {}, the tree has {}", id, node.first_token, node.n_tokens, n_tokens);
-    }
-  }
-  for (const RecordedLeaf& recorded : tree.recorded) {
-    if (recorded.leaf < 0 || recorded.leaf >= n_nodes) {
-      return fmt::format("the recorded leaf {} is no node of {}", recorded.leaf, n_nodes);
-    }
-  }
-  for (const SearchEvent& event : tree.events) {
-    if (event.node < -1 || event.node >= n_nodes)
-      return fmt::format("an event's node {} is none of {}", event.node, n_nodes);
-  }
-  return "";
+  if (tree.nodes.empty()) return "no nodes, not even a root";
+  return contradiction(tree, Columns::kAll);
 }
 
 struct PartWriter::Impl {

@@ -160,7 +160,7 @@ TEST(Wire, ValuesOutsideTheirTypesAreRefused) {
   EXPECT_THAT(refused(bad), HasSubstr("leaf"));
   bad = message;
   bad.tree.logprobs.pop_back();
-  EXPECT_THAT(refused(bad), HasSubstr("log-probs"));
+  EXPECT_THAT(refused(bad), HasSubstr("log-probabilities"));
   bad = message;
   bad.tree.stop_reason = static_cast<StopReason>(200);
   EXPECT_THAT(refused(bad), HasSubstr("stop reason"));
