@@ -55,7 +55,7 @@ point() {
     local name log
     name=$(basename "$folder")
     log=$OUT/log/$name
-    "$DEEPSEARCH" train "$config" --run "$folder" --resume "$@" >"$log" 2>&1 || {
+    "$DEEPSEARCH" train "$config" --run "$folder" --resume --set run.checkpoint_minutes=5 "$@" >"$log" 2>&1 || {
         echo "error: $name: see $log" >&2
         return 1
     }
@@ -155,7 +155,7 @@ for task in $TASKS; do
                 name=$method-$task$k-s$seed
                 tuned=tuning/dapo-$task$k-lr$rate
                 if [ "$method" = dapo ] && [ "$seed" = 1 ] && [ -e "$OUT/$tuned/done" ] && [ ! -e "$OUT/points/$name" ]; then
-                    ln -s "../$tuned" "$OUT/points/$name" # the same run
+                    cp -r "$OUT/$tuned" "$OUT/points/$name" # the same run
                 fi
                 line "points/$name" "$method" "$task" "$k" "$seed" "$rate"
             done
