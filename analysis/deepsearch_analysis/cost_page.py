@@ -40,6 +40,7 @@ def draw_curves(figure: Figure, theme: Theme, runs: Sequence[Learning], axis: st
     )
     methods = sorted({run.method for run in runs})
     colours = _colours(theme, methods)
+    lines = {}  # of the legend: not every method ran on all problems
     for column, kind in enumerate(kinds):
         for row, name in enumerate(("pass_at_1", "pass_at_k")):
             left, width = 0.06 + 0.94 / len(kinds) * column, 0.94 / len(kinds) - 0.06
@@ -52,7 +53,7 @@ def draw_curves(figure: Figure, theme: Theme, runs: Sequence[Learning], axis: st
                 grid = np.linspace(0, end, 200)
                 values = np.array([np.interp(grid, _x(run, axis), getattr(run, name)) for run in own])
                 axes.fill_between(grid, values.min(axis=0), values.max(axis=0), color=colours[method], alpha=0.15, lw=0)
-                axes.plot(grid, values.mean(axis=0), color=colours[method], label=method)
+                lines[method] = axes.plot(grid, values.mean(axis=0), color=colours[method], label=method)[0]
                 for run in own:  # beyond the shortest run each goes on alone
                     beyond = _x(run, axis) >= end
                     axes.plot(
@@ -64,9 +65,13 @@ def draw_curves(figure: Figure, theme: Theme, runs: Sequence[Learning], axis: st
             title(axes, theme, f"{kind}: {label}", f"base Pass@1 {base:.2g}" if row == 0 else "")
             if row == 1:
                 axes.set_xlabel(AXES[axis])
-            if column == 0 and row == 0:
-                handles, labels = axes.get_legend_handles_labels()
-                figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.04, 0.0), frameon=False, ncols=7)
+    figure.legend(
+        handles=[lines[method] for method in methods],
+        loc="lower left",
+        bbox_to_anchor=(0.04, 0.0),
+        frameon=False,
+        ncols=7,
+    )
 
 
 def draw_ratio(figure: Figure, theme: Theme, table: pd.DataFrame, ours: str) -> None:
