@@ -162,11 +162,10 @@ class Evaluator {
   bool run() {
     enter_phase("sampling");
     coordinator_.add(work_.items());
-    while (work_.done() < work_.problems() && !stop_requested()) {
+    while (work_.done() < work_.problems() && !budget_.stopping()) {
       coordinator_.serve();
       for (const TreeMessage& message : coordinator_.take_records()) work_.take(message.tree);
       progress_.update(work_.done(), fmt::format("Pass@1 {:.3f}, {:.0f} tokens/s", work_.pass_at_1(), rate()));
-      if (!stop_requested() && budget_.over(now_seconds())) request_stop(SIGALRM);
     }
     progress_.finish();
     const bool finished = work_.done() == work_.problems();

@@ -30,6 +30,7 @@
 #include "run/rounds_driver.h"
 #include "run/setup.h"
 #include "run/stopping.h"
+#include "run/time_budget.h"
 #include "run/verification.h"
 
 namespace deepsearch {
@@ -139,10 +140,14 @@ void write_results(const FilterRank& rank) {
 // False: stopped.
 bool filter_all(FilterRank& rank, Coordinator& coordinator) {
   const FilterPass& pass = rank.driver->filter();
+  const TimeBudget budget = TimeBudget::of_run(rank.config.run.time_limit, 0);
   Progress progress("filtering", static_cast<int64_t>(pass.candidates.size()), /*enabled=*/true);
   while (rank.driver->filtering()) {
     const auto done = static_cast<int64_t>(pass.correct.size());
-    Harvest harvest = coordinator.grow(rank.driver->wave(), [&](int64_t items) { progress.update(done + items); });
+    Harvest harvest = coordinator.grow(rank.driver->wave(), [&](int64_t items) {
+      progress.update(done + items);
+      budget.stopping();
+    });
     std::vector<TreeRecord> groups;
     for (TreeMessage& message : harvest.records) groups.push_back(std::move(message.tree));
     if (harvest.interrupted) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <ctime>
@@ -10,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/signals.h"
 #include "core/timer.h"
 
 namespace deepsearch {
@@ -84,6 +86,15 @@ bool TimeBudget::over(double now, double work) const {
   // Twice the last checkpoint's time, since disks have bad moments, and a little for closing files.
   const double reserve = 2 * checkpoint_seconds_ + std::min(30.0, 0.05 * limit_);
   return now - start_ + work + reserve > limit_;
+}
+
+bool TimeBudget::stopping(double work) const {
+  const double now = now_seconds();
+  if (!stop_requested() && over(now, work)) {
+    log_info("the time limit is near: {} of {} are spent", format_duration(now - start_), format_duration(limit_));
+    request_stop(SIGALRM);
+  }
+  return stop_requested();
 }
 
 }  // namespace deepsearch

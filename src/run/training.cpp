@@ -73,13 +73,13 @@ bool Training::run() {
       request_stop(SIGUSR2);
       return false;
     }
-    if (stopping()) return false;
+    if (budget_.stopping()) return false;
     if (rounds_ != nullptr && rounds_->filtering()) {
-      if (!filter_wave() || stopping()) return false;
+      if (!filter_wave() || budget_.stopping()) return false;
       if (checkpoints_.due_by_time()) save_checkpoint(/*may_fail=*/true);
       continue;
     }
-    if (!one_step() || stopping()) return false;
+    if (!one_step() || budget_.stopping()) return false;
     if (evaluation_due() && !evaluate_now()) return false;
     if (checkpoints_.due(state_.step) && !at_end()) save_checkpoint(/*may_fail=*/true);
   }
@@ -149,15 +149,6 @@ bool Training::filter_wave() {
   store_.flush();
   log_info("step {}: {}", state_.step, rounds_->filter_text());
   return true;
-}
-
-bool Training::stopping(double work) {
-  if (!stop_requested() && budget_.over(now_seconds(), work)) {
-    log_info("the time limit is near: {} of {} s are spent", static_cast<int64_t>(elapsed_.seconds()),
-             static_cast<int64_t>(budget_.limit()));
-    request_stop(SIGALRM);
-  }
-  return stop_requested();
 }
 
 // One step: a batch of trees under one policy version, and the version made from it.
@@ -234,7 +225,7 @@ void Training::report_step(const StepBatch& batch, const TrainStats& stats, cons
 
 bool Training::learn(const StepBatch& batch, TrainStats& stats) {
   // The first step of an attempt is tried in any case: an estimate from one slow moment must not end every attempt.
-  if (stopping(state_.step > first_step_ ? state_.learn_seconds : 0)) return false;
+  if (budget_.stopping(state_.step > first_step_ ? state_.learn_seconds : 0)) return false;
   // A launcher that passes on Ctrl-C gives its ranks a second, less than a large batch takes. A learner that is alone
   // can leave at any micro-batch, back to the state at the boundary; several must meet in the sum of their gradients
   // first, and end the step.
@@ -256,7 +247,7 @@ bool Training::learn(const StepBatch& batch, TrainStats& stats) {
     const auto between = [&] {
       keep_alive();
       const bool near = std::abs(state_.learn_seconds - watch.seconds()) < kNear;
-      if (stopping() && held_ && !near) throw Stopped();
+      if (budget_.stopping() && held_ && !near) throw Stopped();
     };
     stats = trainer_.train(minibatches_of(batch.trees, config_.learn.minibatch_problems, config_.credit), between,
                            /*version=*/state_.step);
@@ -273,7 +264,7 @@ bool Training::grow(std::vector<AssignMessage::Item> items, const std::string& d
   for (const TreeRecord& tree : trees) earlier_tokens_ += tree.tokens_generated;
   Harvest harvest = coordinator_.grow(std::move(items), [&](int64_t) {
     show_progress(detail);
-    stopping();
+    budget_.stopping();
   });
   for (TreeMessage& message : harvest.records) trees.push_back(std::move(message.tree));
   sort_by_key(trees);
@@ -307,7 +298,7 @@ bool Training::grow_batch(StepBatch& batch, std::vector<TreeRecord>& grown) {
 bool Training::gather_batch(StepBatch& batch, std::vector<TreeRecord>& used) {
   const auto between = [&] {
     show_progress(detail_);
-    stopping();
+    budget_.stopping();
   };
   if (stream_->gather(state_.step + 1, state_.step, next_problem_, between, batch, used)) return true;
   unfinished_ = std::move(used);

@@ -86,8 +86,6 @@ class Training {
   // Grows the items that no earlier attempt has finished; records in key order. False: interrupted; what was finished
   // is then in unfinished_.
   bool grow(std::vector<AssignMessage::Item> items, const std::string& detail, std::vector<TreeRecord>& grown);
-  // A stop was asked for, or there is no time left for `work` seconds more.
-  bool stopping(double work = 0);
   void report_step(const StepBatch& batch, const TrainStats& stats, const StepSeconds& seconds,
                    const RoundsRow& rounds);
   // Grows waves of new problems until the step's batch is full or the waves are spent. False: interrupted.

@@ -68,6 +68,16 @@ def test_goes_on_where_it_was_stopped(place):
     assert results(place, "stopped") == results(place, "one")
 
 
+def test_stops_before_its_time_is_up(place):
+    many = ("--set", "rounds.pool=100000", "--set", 'run.time_limit="2"')
+    report = run_filter(place, 2, "late", *many)
+    assert report.returncode == 75, report.stderr
+    assert "the time limit is near" in report.stderr
+    assert "--resume goes on" in report.stderr
+    assert (place / "late" / "filter.bin").exists()
+    assert not (place / "late" / "problems.jsonl").exists()
+
+
 def test_training_and_the_next_filter_take_the_file(place):
     file = f"problems.train_file={place / 'one' / 'problems.jsonl'}"
     model = f"model.path={place / 'policy'}"
