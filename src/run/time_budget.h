@@ -32,7 +32,8 @@ class TimeBudget {
 
   // There is no time for `work` seconds more with a checkpoint after them.
   bool over(double now, double work = 0) const;
-  // Where there is none now, asks for a stop as a signal would (core/signals.h). True: the run is to stop, whoever asked.
+  // Where there is none now, asks for a stop as a signal would (core/signals.h). True: the run is to stop, whoever
+  // asked.
   bool stopping(double work = 0) const;
 
  private:
