@@ -15,4 +15,7 @@ if(DEEPSEARCH_SANITIZE)
     # GCC's flow warnings see the sanitizer's own checks and report nonsense.
     -Wno-null-dereference -Wno-maybe-uninitialized>)
   target_link_options(deepsearch_warnings INTERFACE -fsanitize=${DEEPSEARCH_SANITIZE})
+  add_library(deepsearch_sanitizer OBJECT ${CMAKE_CURRENT_LIST_DIR}/sanitizer_runtime.cpp)
+  target_sources(deepsearch_warnings INTERFACE
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:$<TARGET_OBJECTS:deepsearch_sanitizer>>)
 endif()

@@ -105,6 +105,7 @@ void add_bench(CLI::App& app, CommandLine& line) {
   CLI::App* signature = bench->add_subcommand("signature", "A hash of a fixed small search: equal hashes, equal bits");
   add_common(signature, options);
   signature->add_option("--trees", options->trees, "Trees to grow")->check(CLI::Range(1, 10000));
+  add_tree_bench(*bench, line);
   add_engine_benches(*bench, line);
   add_learn_bench(*bench, line);
   add_verify_bench(*bench, line);

@@ -38,11 +38,13 @@ void add_check(CLI::App& app, CommandLine& line);
 void add_config(CLI::App& app, CommandLine& line);
 void add_bench(CLI::App& app, CommandLine& line);
 void add_verify(CLI::App& app, CommandLine& line);
-// Of `bench`: the engine's own, the learner's, the verifier against Math-Verify, messages between ranks, and the store.
+// Of `bench`: the engine's own, the learner's, the verifier against Math-Verify, messages between ranks, the store, and
+// a tree beside its tokens.
 void add_engine_benches(CLI::App& bench, CommandLine& line);
 void add_learn_bench(CLI::App& bench, CommandLine& line);
 void add_verify_bench(CLI::App& bench, CommandLine& line);
 void add_message_bench(CLI::App& bench, CommandLine& line);
 void add_store_bench(CLI::App& bench, CommandLine& line);
+void add_tree_bench(CLI::App& bench, CommandLine& line);
 
 }  // namespace deepsearch

@@ -14,14 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// AddressSanitizer maps terabytes for itself. GCC says so by a macro, clang by a feature.
-#if defined(__SANITIZE_ADDRESS__)
-#define DEEPSEARCH_HAS_SHADOW_MEMORY
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define DEEPSEARCH_HAS_SHADOW_MEMORY
-#endif
-#endif
+#include "core/sanitizers.h"
 
 namespace deepsearch {
 namespace {
@@ -31,10 +24,10 @@ constexpr uint64_t kSeconds = 15;                // of CPU time, and one for eac
 constexpr uint64_t kWaiting = 20;                // times that by the clock: a slow disk, but no wait without an end
 
 void bound_child(uint64_t file_bytes) {
-#ifndef DEEPSEARCH_HAS_SHADOW_MEMORY
-  const rlimit memory{kMemory + 4 * file_bytes, kMemory + 4 * file_bytes};
-  setrlimit(RLIMIT_AS, &memory);
-#endif
+  if constexpr (!kHasShadowMemory) {
+    const rlimit memory{kMemory + 4 * file_bytes, kMemory + 4 * file_bytes};
+    setrlimit(RLIMIT_AS, &memory);
+  }
   const uint64_t seconds = kSeconds + (file_bytes >> 20);
   const rlimit time{seconds, seconds + 1};
   setrlimit(RLIMIT_CPU, &time);

@@ -224,7 +224,7 @@ PartWriter::~PartWriter() {
   } catch (const std::exception&) {
     // Nobody is left to tell; what was flushed is readable.
   }
-  if (impl_->guard.broken()) static_cast<void>(impl_.release());  // on purpose: see store/writer_guard.h
+  if (impl_->guard.broken()) abandon(std::move(impl_));
 }
 
 void PartWriter::append(const TreeRecord& tree) {

@@ -214,10 +214,10 @@ RunWriter::~RunWriter() {
   try {
     if (!impl_->guard.broken() && impl_->file.id() >= 0) impl_->close_tables();
   } catch (const std::exception&) {
-    static_cast<void>(impl_.release());  // nobody is left to tell; what was flushed is readable
+    abandon(std::move(impl_));  // nobody is left to tell; what was flushed is readable
     return;
   }
-  if (impl_->guard.broken()) static_cast<void>(impl_.release());  // on purpose: see store/writer_guard.h
+  if (impl_->guard.broken()) abandon(std::move(impl_));
 }
 
 void RunWriter::append(const std::string& table, const MetricsRow& row) {

@@ -5,7 +5,10 @@
 // that was never reached, and what was flushed could no longer be opened. Left as it is, it reads like a killed one.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "core/timer.h"
@@ -34,5 +37,11 @@ class WriterGuard {
   std::optional<Error> broken_;
   double seconds_ = 0;
 };
+
+// Where the state of a writer that failed stays until the process ends, never closed. One thread writes.
+inline void abandon(std::shared_ptr<void> state) {
+  static auto* const abandoned = new std::vector<std::shared_ptr<void>>;  // no destructor runs at the end either
+  abandoned->push_back(std::move(state));
+}
 
 }  // namespace deepsearch

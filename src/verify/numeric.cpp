@@ -40,11 +40,21 @@ constexpr Cost kElementary{20, 90};  // exp, log, sin or cos of an interval
 constexpr Cost kArc{45, 340};
 constexpr Cost kGamma{300, 1900};
 
+// MPFR keeps constants and scratch numbers for each thread, and frees them for none but the last.
+void free_caches_with_thread() {
+  struct Caches {
+    ~Caches() { mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE); }
+  };
+  thread_local const Caches caches;
+}
+
 class Evaluator {
  public:
   // `wide`: points far apart, for functions that are constant in pieces.
   Evaluator(Arena& arena, mpfr_prec_t precision, int point, bool wide = false)
-      : a_(arena), p_(precision), point_(point), wide_(wide) {}
+      : a_(arena), p_(precision), point_(point), wide_(wide) {
+    free_caches_with_thread();
+  }
 
   bool value(Expr x, Complex& out) {
     charge(kNode);

@@ -69,7 +69,8 @@ def test_goes_on_where_it_was_stopped(place):
 
 
 def test_stops_before_its_time_is_up(place):
-    many = ("--set", "rounds.pool=100000", "--set", 'run.time_limit="2"')
+    # There are some 5,000 problems of this size: many samples of each, so that no machine is done in time.
+    many = sets("rounds.pool=100000", "rounds.filter_samples=256", "rounds.wave=2", 'run.time_limit="2"')
     report = run_filter(place, 2, "late", *many)
     assert report.returncode == 75, report.stderr
     assert "the time limit is near" in report.stderr

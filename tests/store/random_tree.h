@@ -17,6 +17,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "core/sanitizers.h"
 #include "data/tree_record.h"
 #include "store/run_info.h"
 
@@ -198,7 +199,7 @@ inline int in_child(const std::function<int()>& work, unsigned seconds = 60, uin
   const pid_t child = fork();
   if (child == 0) {
     alarm(seconds);
-    if (memory_bytes > 0) {
+    if (memory_bytes > 0 && !kHasShadowMemory) {
       const rlimit limit{memory_bytes, memory_bytes};
       setrlimit(RLIMIT_AS, &limit);
     }

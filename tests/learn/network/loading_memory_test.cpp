@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "core/memory.h"
+#include "core/sanitizers.h"
 #include "learn/network/decoder.h"
 #include "model/model_fixtures.h"
 #include "model/safetensors.h"
@@ -37,9 +38,7 @@ int64_t peak_of(Action&& action) {
 class LoadingMemory : public ::testing::Test {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__)
-    GTEST_SKIP() << "a sanitizer's memory is counted too";
-#endif
+    if (kHasShadowMemory) GTEST_SKIP() << "a sanitizer's memory is counted too";
     config.vocab_size = 20000;
     config.hidden_size = 256;
     config.n_heads = config.n_kv_heads = 4;
